@@ -1,0 +1,219 @@
+//! What one object's spec must satisfy by itself. In a cluster the API server refuses the same mistakes by the rules of
+//! `crd::rules`; a gateway that stands alone has only these, and the operator checks again what an older schema let pass.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+use url::Url;
+
+use super::{Problem, Problems, Reason};
+use crate::v1alpha1::{
+    Engine, EnvVar, GoDuration, ModelBackendSpec, ModelGatewaySpec, ModelSource, RouteTimeout, Server,
+};
+
+/// Mistakes of a ModelBackend.
+#[must_use]
+pub fn check_backend(name: &str, spec: &ModelBackendSpec) -> Vec<Problem> {
+    let mut problems = Problems::of("ModelBackend", name);
+    backend(spec, &mut problems);
+    problems.into_list()
+}
+
+/// Mistakes of a ModelGateway by itself; [`super::compile`] finds those that depend on its backends too.
+#[must_use]
+pub fn check_gateway(name: &str, spec: &ModelGatewaySpec) -> Vec<Problem> {
+    let mut problems = Problems::of("ModelGateway", name);
+    gateway(spec, &mut problems);
+    problems.into_list()
+}
+
+/// An `http` or `https` address with a host and without credentials, query or fragment.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("\"{text}\" is not a URL ({error}); write for example https://host/v1"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("scheme \"{}\" is not served; write http:// or https://", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a credential stands in the address; put it in a Secret and name it by authSecretRef".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("an address with ? or # cannot be extended; give the base address alone".into());
+    }
+    Ok(url)
+}
+
+pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
+    let kinds = [spec.server.is_some(), spec.external.is_some(), spec.fake.is_some()];
+    if kinds.iter().filter(|given| **given).count() != 1 {
+        problems.add(Reason::Invalid, "spec", "give exactly one of server, external and fake");
+        return;
+    }
+    match &spec.server {
+        Some(server) => check_server(spec, server, problems),
+        None => refuse_server_fields(spec, problems),
+    }
+    if let Some(external) = &spec.external
+        && let Err(why) = http_url(&external.url)
+    {
+        problems.add(Reason::Invalid, "spec.external.url", why);
+    }
+    if let Some(fake) = &spec.fake {
+        check_duration("spec.fake.delay", fake.delay.as_ref(), problems);
+        if fake.fail_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+            problems.add(Reason::Invalid, "spec.fake.failRate", "must be between 0 and 1");
+        }
+        if fake.chunks == Some(0) {
+            problems.add(Reason::Invalid, "spec.fake.chunks", "must be at least 1");
+        }
+    }
+}
+
+fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
+    let given = [
+        ("spec.model.source", spec.model.source.is_some()),
+        ("spec.accelerator", spec.accelerator.is_some()),
+        ("spec.replicas", spec.replicas.is_some()),
+        ("spec.placement", spec.placement.is_some()),
+        ("spec.monitoring", spec.monitoring.is_some()),
+    ];
+    for (path, _) in given.iter().filter(|(_, given)| *given) {
+        problems.add(Reason::Invalid, *path, "is for `server` alone; remove it");
+    }
+}
+
+fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problems) {
+    match &spec.model.source {
+        None => problems.add(Reason::Invalid, "spec.model.source", "is required with `server`; say where the model's files are"),
+        Some(source) => check_source(source, server.engine, problems),
+    }
+    if server.engine == Engine::Embedded && spec.accelerator.is_some() {
+        problems.add(
+            Reason::Invalid,
+            "spec.accelerator",
+            "the Embedded engine runs on the CPU; remove it, or choose server.engine: VLLM",
+        );
+    }
+    check_env(&server.env, problems);
+}
+
+fn check_source(source: &ModelSource, engine: Engine, problems: &mut Problems) {
+    let kinds = [source.pvc.is_some(), source.http.is_some(), source.hf.is_some()];
+    if kinds.iter().filter(|given| **given).count() != 1 {
+        problems.add(Reason::Invalid, "spec.model.source", "give exactly one of pvc, http and hf");
+    }
+    if source.hf.is_some() && engine != Engine::Vllm {
+        problems.add(Reason::Invalid, "spec.model.source.hf", "is for server.engine: VLLM; give pvc or http");
+    }
+    if let Some(http) = &source.http {
+        if engine != Engine::Embedded {
+            problems.add(Reason::Invalid, "spec.model.source.http", "is for server.engine: Embedded; give hf or pvc");
+        }
+        if let Err(why) = http_url(&http.url) {
+            problems.add(Reason::Invalid, "spec.model.source.http.url", why);
+        }
+        if http.sha256.len() != 64 || !http.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            problems.add(Reason::Invalid, "spec.model.source.http.sha256", "must be 64 lower-case hexadecimal digits");
+        }
+    }
+    if let Some(pvc) = &source.pvc
+        && !Path::new(&pvc.path).components().all(|part| matches!(part, Component::Normal(_)))
+    {
+        problems.add(Reason::Invalid, "spec.model.source.pvc.path", "must be relative to the volume and hold no `..`");
+    }
+}
+
+fn check_env(env: &[EnvVar], problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for (index, var) in env.iter().enumerate() {
+        if !seen.insert(&var.name) {
+            problems.add(Reason::Invalid, format!("spec.server.env[{index}].name"), format!("\"{}\" is given twice", var.name));
+        }
+        if var.value.is_some() && var.value_from.is_some() {
+            problems.add(Reason::Invalid, format!("spec.server.env[{index}]"), "give value or valueFrom, not both");
+        }
+        let kinds = var.value_from.as_ref().map(|from| {
+            [from.secret_key_ref.is_some(), from.config_map_key_ref.is_some(), from.field_ref.is_some()]
+        });
+        if kinds.is_some_and(|kinds| kinds.iter().filter(|given| **given).count() != 1) {
+            let message = "give exactly one of secretKeyRef, configMapKeyRef and fieldRef";
+            problems.add(Reason::Invalid, format!("spec.server.env[{index}].valueFrom"), message);
+        }
+    }
+}
+
+pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
+    if spec.routes.is_empty() {
+        problems.add(Reason::Invalid, "spec.routes", "at least one route is required");
+    }
+    if spec.protocols.as_ref().is_some_and(Vec::is_empty) {
+        problems.add(Reason::Invalid, "spec.protocols", "name at least one, or leave the field out for GitLab and OpenAI");
+    }
+    check_ports(spec, problems);
+    let mut names = BTreeSet::new();
+    for (index, route) in spec.routes.iter().enumerate() {
+        let path = format!("spec.routes[{index}]");
+        if !names.insert(&route.name) {
+            problems.add(Reason::Invalid, format!("{path}.name"), format!("\"{}\" is given twice", route.name));
+        }
+        if route.backends.is_empty() {
+            problems.add(Reason::Invalid, format!("{path}.backends"), "at least one backend is required");
+        }
+        let mut backends = BTreeSet::new();
+        for (position, backend) in route.backends.iter().enumerate() {
+            if !backends.insert(&backend.name) {
+                let message = format!("\"{}\" is given twice", backend.name);
+                problems.add(Reason::Invalid, format!("{path}.backends[{position}].name"), message);
+            }
+        }
+        if !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == Some(0)) {
+            problems.add(Reason::Invalid, format!("{path}.backends"), "every weight is 0; give one backend a weight");
+        }
+        check_timeout(&path, route.timeout.as_ref(), problems);
+    }
+    for (index, oidc) in spec.auth.iter().flat_map(|auth| &auth.oidc).enumerate() {
+        let path = format!("spec.auth.oidc[{index}]");
+        if let Err(why) = http_url(&oidc.issuer) {
+            problems.add(Reason::Invalid, format!("{path}.issuer"), why);
+        }
+        if oidc.audiences.is_empty() {
+            problems.add(Reason::Invalid, format!("{path}.audiences"), "name at least one audience");
+        }
+    }
+}
+
+fn check_ports(spec: &ModelGatewaySpec, problems: &mut Problems) {
+    let listeners = spec.listeners.clone().unwrap_or_default();
+    let http = listeners.http.map_or(crate::v1alpha1::DEFAULT_HTTP_PORT, |listener| listener.port);
+    let metrics = listeners.metrics.map_or(crate::v1alpha1::DEFAULT_METRICS_PORT, |listener| listener.port);
+    if http == metrics {
+        problems.add(Reason::Invalid, "spec.listeners", format!("http and metrics both have port {http}; give one another"));
+    }
+    for (path, port) in [("spec.listeners.http.port", http), ("spec.listeners.metrics.port", metrics)] {
+        if port == crate::names::CONTROL_PORT || port == crate::names::DEBUG_PORT {
+            problems.add(Reason::Invalid, path, format!("{port} is taken by the gateway itself; choose another"));
+        }
+    }
+}
+
+fn check_timeout(path: &str, timeout: Option<&RouteTimeout>, problems: &mut Problems) {
+    let Some(timeout) = timeout else { return };
+    let fields = [
+        ("connect", &timeout.connect),
+        ("firstByte", &timeout.first_byte),
+        ("idle", &timeout.idle),
+        ("total", &timeout.total),
+    ];
+    for (field, value) in fields {
+        let path = format!("{path}.timeout.{field}");
+        check_duration(&path, value.as_ref(), problems);
+        if value.as_ref().is_some_and(|value| value.parse().is_ok_and(|span| span.is_zero())) {
+            problems.add(Reason::Invalid, path, "must be longer than 0");
+        }
+    }
+}
+
+fn check_duration(path: &str, value: Option<&GoDuration>, problems: &mut Problems) {
+    if let Some(Err(why)) = value.map(GoDuration::parse) {
+        problems.add(Reason::Invalid, path, why);
+    }
+}

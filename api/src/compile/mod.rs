@@ -1,0 +1,300 @@
+//! Resources → the configuration a gateway runs. Pure: no clock, no files, no network, so the operator and a gateway
+//! that stands alone give the same YAML the same meaning. All problems are reported, not the first alone.
+
+mod backend;
+mod boundary;
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::contract::{
+    AuthConfig, BackendConfig, FORMAT_VERSION, GatewayConfig, IssuerConfig, RouteConfig, SecretFile, TimeoutConfig,
+    WeightedBackend,
+};
+use crate::manifest::Object;
+use crate::names::DEFAULT_CA_KEY;
+use crate::v1alpha1::{
+    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, ExposeType, GoDuration, Listener, ModelBackendSpec,
+    ModelGatewaySpec, Protocol, Route, SecretKeyRef,
+};
+
+pub use check::{check_backend, check_gateway};
+
+/// Where the configuration will run, which decides how backends are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In pods of a cluster: engines are found by their headless Service.
+    Cluster {
+        /// The cluster's DNS domain, such as `cluster.local`.
+        domain: String,
+    },
+    /// In one process: an Embedded engine is its child, and other servers need an address.
+    Standalone {
+        /// Addresses of `server` backends by name (`--endpoint NAME=URL`).
+        endpoints: BTreeMap<String, String>,
+        /// Whether the http listener's address is one that others can reach.
+        reachable: bool,
+    },
+}
+
+/// What kind of mistake a [`Problem`] is; the condition's reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A field's value is wrong, or fields contradict each other.
+    Invalid,
+    /// Nobody could use the gateway.
+    AuthMissing,
+    /// Everybody could, and the spec does not say that this is meant.
+    AnonymousExposed,
+    /// A route names a backend that does not exist.
+    BackendNotFound,
+    /// A route names a backend whose own spec is wrong.
+    BackendInvalid,
+    /// A route would send code outside without saying so.
+    DataBoundary,
+    /// A backend cannot be reached from where the gateway runs.
+    NoEndpoint,
+}
+
+impl Reason {
+    /// The reason as one CamelCase word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "Invalid",
+            Self::AuthMissing => "AuthMissing",
+            Self::AnonymousExposed => "AnonymousExposed",
+            Self::BackendNotFound => "BackendNotFound",
+            Self::BackendInvalid => "BackendInvalid",
+            Self::DataBoundary => "DataBoundary",
+            Self::NoEndpoint => "NoEndpoint",
+        }
+    }
+}
+
+/// One mistake of a user: which field, what is wrong, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `Kind name`.
+    pub object: String,
+    /// Path of the field, such as `spec.routes[0].backends[1].name`.
+    pub path: String,
+    /// What kind of mistake.
+    pub reason: Reason,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.object, self.path, self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Collects the problems of one object.
+pub(crate) struct Problems {
+    object: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    pub(crate) fn of(kind: &str, name: &str) -> Self {
+        Self { object: format!("{kind} {name}"), list: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, reason: Reason, path: impl Into<String>, message: impl Into<String>) {
+        let (object, path, message) = (self.object.clone(), path.into(), message.into());
+        self.list.push(Problem { object, path, reason, message });
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Problem> {
+        self.list
+    }
+}
+
+/// Renders the configuration of `gateway`. Of `backends` only those in the gateway's namespace that a route names are
+/// used; `inputs` of the result lists them.
+///
+/// # Errors
+/// Every mistake found in the gateway and in the backends that it uses.
+pub fn compile(
+    gateway: &Object<ModelGatewaySpec>,
+    backends: &[Object<ModelBackendSpec>],
+    place: &Place,
+) -> Result<GatewayConfig, Vec<Problem>> {
+    let mut problems = Problems::of("ModelGateway", &gateway.name);
+    check::gateway(&gateway.spec, &mut problems);
+    check_access(&gateway.spec, place, &mut problems);
+    let known: BTreeMap<&str, &Object<ModelBackendSpec>> = backends
+        .iter()
+        .filter(|backend| backend.namespace == gateway.namespace)
+        .map(|backend| (backend.name.as_str(), backend))
+        .collect();
+    let mut compiled: BTreeMap<String, BackendConfig> = BTreeMap::new();
+    let mut inputs = vec![gateway.input("ModelGateway")];
+    for (name, path) in used_backends(&gateway.spec) {
+        let Some(object) = known.get(name.as_str()) else {
+            problems.add(Reason::BackendNotFound, path, not_found(&name, &gateway.namespace, &known));
+            continue;
+        };
+        match backend::compile(object, place) {
+            Ok(config) => {
+                inputs.push(object.input("ModelBackend"));
+                compiled.insert(name, config);
+            }
+            Err(faults) => problems.list.extend(faults),
+        }
+    }
+    let routes = gateway.spec.routes.iter().enumerate();
+    let routes: Vec<_> = routes.map(|(index, route)| compile_route(index, route, &compiled, &mut problems)).collect();
+    if !problems.list.is_empty() {
+        return Err(problems.into_list());
+    }
+    Ok(assemble(gateway, inputs, routes, compiled))
+}
+
+fn assemble(
+    gateway: &Object<ModelGatewaySpec>,
+    mut inputs: Vec<crate::contract::Input>,
+    routes: Vec<RouteConfig>,
+    backends: BTreeMap<String, BackendConfig>,
+) -> GatewayConfig {
+    let spec = &gateway.spec;
+    let listeners = spec.listeners.clone().unwrap_or_default();
+    let port = |listener: Option<Listener>, default| listener.map_or(default, |listener| listener.port);
+    inputs.sort();
+    GatewayConfig {
+        format_version: FORMAT_VERSION.into(),
+        inputs,
+        gateway: gateway.name.clone(),
+        namespace: gateway.namespace.clone(),
+        http_port: port(listeners.http, DEFAULT_HTTP_PORT),
+        metrics_port: port(listeners.metrics, DEFAULT_METRICS_PORT),
+        protocols: spec.protocols.clone().unwrap_or_else(|| vec![Protocol::GitLab, Protocol::OpenAI]),
+        auth: compile_auth(spec),
+        compat: spec.completion.clone().unwrap_or_default().compat,
+        routes,
+        backends,
+    }
+}
+
+fn compile_auth(spec: &ModelGatewaySpec) -> AuthConfig {
+    let auth = spec.auth.clone().unwrap_or_default();
+    let issuers = auth.oidc.into_iter().map(|oidc| IssuerConfig {
+        issuer: oidc.issuer,
+        audiences: oidc.audiences,
+        ca: oidc.ca_secret_ref.map(|reference| secret_file(reference, DEFAULT_CA_KEY)),
+    });
+    AuthConfig {
+        oidc: issuers.collect(),
+        anonymous: auth.anonymous,
+        anonymous_exposed: auth.anonymous_exposed,
+    }
+}
+
+pub(crate) fn secret_file(reference: SecretKeyRef, default_key: &str) -> SecretFile {
+    SecretFile { secret: reference.name, key: reference.key.unwrap_or_else(|| default_key.into()) }
+}
+
+/// Nobody may use a gateway without authentication by accident.
+fn check_access(spec: &ModelGatewaySpec, place: &Place, problems: &mut Problems) {
+    let auth = spec.auth.clone().unwrap_or_default();
+    if auth.oidc.is_empty() && !auth.anonymous {
+        problems.add(
+            Reason::AuthMissing,
+            "spec.auth",
+            "nobody could use this gateway; list an issuer under spec.auth.oidc, or set spec.auth.anonymous: true for local use",
+        );
+    }
+    let exposed = spec.expose.as_ref().is_some_and(|expose| expose.kind != ExposeType::None);
+    let reachable = match place {
+        Place::Cluster { .. } => true,
+        Place::Standalone { reachable, .. } => *reachable || exposed,
+    };
+    if auth.anonymous && reachable && !auth.anonymous_exposed {
+        problems.add(
+            Reason::AnonymousExposed,
+            "spec.auth.anonymous",
+            "everybody who reaches this gateway could use it; set spec.auth.anonymousExposed: true if that is meant, or list an issuer under spec.auth.oidc",
+        );
+    }
+}
+
+/// Names of the backends that routes use, each with the path that names it first.
+fn used_backends(spec: &ModelGatewaySpec) -> Vec<(String, String)> {
+    let mut seen = BTreeSet::new();
+    let mut used = Vec::new();
+    for (index, route) in spec.routes.iter().enumerate() {
+        for (position, backend) in route.backends.iter().enumerate() {
+            if seen.insert(backend.name.clone()) {
+                used.push((backend.name.clone(), format!("spec.routes[{index}].backends[{position}].name")));
+            }
+        }
+    }
+    used
+}
+
+fn not_found(name: &str, namespace: &str, known: &BTreeMap<&str, &Object<ModelBackendSpec>>) -> String {
+    let names: Vec<&str> = known.keys().copied().take(8).collect();
+    let have = if names.is_empty() { "there is none yet".into() } else { format!("there are: {}", names.join(", ")) };
+    format!("no ModelBackend \"{name}\" in namespace \"{namespace}\" ({have}); create it or correct the name")
+}
+
+fn compile_route(
+    index: usize,
+    route: &Route,
+    backends: &BTreeMap<String, BackendConfig>,
+    problems: &mut Problems,
+) -> RouteConfig {
+    let mut models: Vec<String> = route.matches.clone().unwrap_or_default().models;
+    let derive = models.is_empty();
+    for (position, backend) in route.backends.iter().enumerate() {
+        let Some(config) = backends.get(&backend.name) else { continue };
+        if derive {
+            models.extend(std::iter::once(&config.model).chain(&config.aliases).cloned());
+        }
+        if route.data_boundary == DataBoundary::Cluster && config.boundary == Boundary::Outside {
+            problems.add(
+                Reason::DataBoundary,
+                format!("spec.routes[{index}].backends[{position}].name"),
+                format!(
+                    "backend \"{}\" is outside ({}) and this route keeps source code inside; set spec.routes[{index}].dataBoundary: External, or spec.external.boundary: Inside on the backend if it is yours",
+                    backend.name, config.boundary_reason
+                ),
+            );
+        }
+    }
+    let mut seen = BTreeSet::new();
+    models.retain(|model| seen.insert(model.clone()));
+    RouteConfig {
+        name: route.name.clone(),
+        models,
+        data_boundary: route.data_boundary,
+        backends: route
+            .backends
+            .iter()
+            .map(|backend| WeightedBackend { name: backend.name.clone(), weight: backend.weight.unwrap_or(1) })
+            .collect(),
+        timeout: compile_timeout(route),
+    }
+}
+
+fn compile_timeout(route: &Route) -> TimeoutConfig {
+    let wanted = route.timeout.clone().unwrap_or_default();
+    let default = TimeoutConfig::default();
+    let millis = |value: Option<GoDuration>, default| {
+        let parsed = value.and_then(|value| value.parse().ok());
+        parsed.and_then(|parsed| u64::try_from(parsed.as_millis()).ok()).unwrap_or(default)
+    };
+    TimeoutConfig {
+        connect_ms: millis(wanted.connect, default.connect_ms),
+        first_byte_ms: millis(wanted.first_byte, default.first_byte_ms),
+        idle_ms: millis(wanted.idle, default.idle_ms),
+        total_ms: millis(wanted.total, default.total_ms),
+    }
+}

@@ -1,0 +1,68 @@
+//! Types and reasons of conditions, spelled once. The table of design §3 that combines them is in the operator's status step.
+
+/// The object does what its spec says.
+pub const READY: &str = "Ready";
+/// Something is still under way (kstatus: in progress).
+pub const RECONCILING: &str = "Reconciling";
+/// Nothing will change until a person acts (kstatus: failed).
+pub const STALLED: &str = "Stalled";
+/// It serves, but not all of it does.
+pub const DEGRADED: &str = "Degraded";
+/// The spec and what it refers to make a valid configuration.
+pub const ACCEPTED: &str = "Accepted";
+/// Every ready pod of the gateway runs the configuration last rendered.
+pub const PROGRAMMED: &str = "Programmed";
+/// Issuers and credentials that the configuration names are usable, as the gateway's pods report.
+pub const AUTH_RESOLVED: &str = "AuthResolved";
+/// Which gateways acknowledged the backend.
+pub const ROUTED: &str = "Routed";
+
+/// Reasons: one CamelCase word each.
+pub mod reasons {
+    /// Nobody has looked at the object yet (the schema's default).
+    pub const PENDING: &str = "Pending";
+    /// All is as it should be.
+    pub const AS_DESIRED: &str = "AsDesired";
+    /// The engine answered one completion at its own Service.
+    pub const SERVED: &str = "Served";
+    /// Scaled to zero.
+    pub const IDLE: &str = "Idle";
+    /// The external server's probe passed.
+    pub const REACHABLE: &str = "Reachable";
+    /// The external server's probe failed.
+    pub const UNREACHABLE: &str = "Unreachable";
+    /// The external server is not probed.
+    pub const NOT_PROBED: &str = "NotProbed";
+    /// Canned answers: nothing to wait for.
+    pub const FAKE: &str = "Fake";
+    /// Pods start or load the model.
+    pub const LOADING: &str = "Loading";
+    /// Pods of an older template are being replaced.
+    pub const ROLLING: &str = "Rolling";
+    /// Pods find no node.
+    pub const UNSCHEDULABLE: &str = "Unschedulable";
+    /// The pods are ready but the proving completion failed.
+    pub const PROBE_FAILED: &str = "ProbeFailed";
+    /// The rollout did not finish in time.
+    pub const PROGRESS_DEADLINE: &str = "ProgressDeadlineExceeded";
+    /// The API server refused a child.
+    pub const CHILD_REFUSED: &str = "ChildRefused";
+    /// The spec is wrong.
+    pub const INVALID: &str = "Invalid";
+    /// Every ready pod runs the configuration last rendered.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// Pods have not acknowledged the configuration yet.
+    pub const WAITING_FOR_PODS: &str = "WaitingForPods";
+    /// A ready pod could not be asked.
+    pub const INSTANCE_UNREACHABLE: &str = "InstanceUnreachable";
+    /// No backend of any route answers.
+    pub const NO_BACKEND_SERVES: &str = "NoBackendServes";
+    /// A route or backend does not serve.
+    pub const PARTLY_SERVING: &str = "PartlyServing";
+    /// A Secret's file is missing in the gateway's pods.
+    pub const CREDENTIAL_MISSING: &str = "CredentialMissing";
+    /// An issuer's keys could not be fetched.
+    pub const ISSUER_UNREACHABLE: &str = "IssuerUnreachable";
+    /// No gateway uses the backend.
+    pub const NOT_REFERENCED: &str = "NotReferenced";
+}

@@ -1,0 +1,280 @@
+//! The configuration that the operator renders and the gateway loads. It is versioned from the first day: fields that a
+//! newer minor version added are ignored, a newer major version is refused, and a file of every released version still loads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::v1alpha1::{Boundary, Compat, DataBoundary, Probe, Protocol};
+
+/// Version of the format written today, `major.minor`.
+pub const FORMAT_VERSION: &str = "1.0";
+/// Newest major version that can be read.
+pub const FORMAT_MAJOR: u32 = 1;
+
+/// Everything a gateway needs to serve, with no secret in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayConfig {
+    /// `major.minor` of this format.
+    pub format_version: String,
+    /// The resources this was made from.
+    pub inputs: Vec<Input>,
+    /// Name of the ModelGateway.
+    pub gateway: String,
+    /// Namespace of the ModelGateway.
+    pub namespace: String,
+    /// Port for clients.
+    pub http_port: u16,
+    /// Port for Prometheus.
+    pub metrics_port: u16,
+    /// Protocols served.
+    pub protocols: Vec<Protocol>,
+    /// Who may use the gateway.
+    pub auth: AuthConfig,
+    /// Which GitLab the completion routes answer for.
+    pub compat: Compat,
+    /// Routes, in the order they are tried.
+    pub routes: Vec<RouteConfig>,
+    /// Backends that routes use, by name.
+    pub backends: BTreeMap<String, BackendConfig>,
+}
+
+/// A resource that the configuration was made from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// `ModelGateway` or `ModelBackend`.
+    pub kind: String,
+    /// Name of the object.
+    pub name: String,
+    /// UID; empty when the object came from a file.
+    #[serde(default)]
+    pub uid: String,
+    /// Generation of its spec; 0 when the object came from a file.
+    #[serde(default)]
+    pub generation: i64,
+}
+
+/// Who may use the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthConfig {
+    /// Accepted issuers.
+    #[serde(default)]
+    pub oidc: Vec<IssuerConfig>,
+    /// Everybody is let in.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// …also on an address that others can reach.
+    #[serde(default)]
+    pub anonymous_exposed: bool,
+}
+
+/// An issuer of JSON web tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerConfig {
+    /// The issuer as tokens spell it.
+    pub issuer: String,
+    /// Audiences accepted.
+    pub audiences: Vec<String>,
+    /// File with CA certificates, PEM.
+    pub ca: Option<SecretFile>,
+}
+
+/// One key of a mounted Secret: the file `<secrets dir>/<secret>/<key>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretFile {
+    /// Name of the Secret, and of its folder.
+    pub secret: String,
+    /// Key of the Secret, and name of the file.
+    pub key: String,
+}
+
+/// A route with every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteConfig {
+    /// Name of the route.
+    pub name: String,
+    /// Model names that it takes; a trailing `*` stands for any ending. Never empty.
+    pub models: Vec<String>,
+    /// How far source code may go.
+    pub data_boundary: DataBoundary,
+    /// Backends with their weights.
+    pub backends: Vec<WeightedBackend>,
+    /// Time limits.
+    pub timeout: TimeoutConfig,
+}
+
+/// A backend of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedBackend {
+    /// Key in [`GatewayConfig::backends`].
+    pub name: String,
+    /// Relative share; 0 takes none.
+    pub weight: u32,
+}
+
+/// Time limits of a route, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeoutConfig {
+    /// Until the connection to a backend stands.
+    pub connect_ms: u64,
+    /// Until the answer's first byte.
+    pub first_byte_ms: u64,
+    /// Between two pieces of an answer.
+    pub idle_ms: u64,
+    /// Until the whole answer is there.
+    pub total_ms: u64,
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self { connect_ms: 1_000, first_byte_ms: 30_000, idle_ms: 30_000, total_ms: 300_000 }
+    }
+}
+
+/// A backend with every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendConfig {
+    /// Name under which the server is asked for the model.
+    pub model: String,
+    /// Further names that requests may use.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Tokens of prompt and answer together, where known.
+    pub context_length: Option<u32>,
+    /// Which side of the data boundary it is on.
+    pub boundary: Boundary,
+    /// Why it is on that side, for people.
+    pub boundary_reason: String,
+    /// Where it is reached.
+    pub target: Target,
+}
+
+/// Where a backend is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum Target {
+    /// Pods behind a headless Service: plain HTTP to each address its DNS name answers with.
+    Pods {
+        /// Full DNS name of the headless Service.
+        host: String,
+        /// Port of the engine.
+        port: u16,
+    },
+    /// A child process of a gateway that stands alone, on a Unix socket.
+    Child {
+        /// The model's file, relative to the models folder (`<claim>/<path>`), or its address.
+        model: ChildModel,
+        /// Arguments added by the user.
+        args: Vec<String>,
+    },
+    /// An OpenAI-compatible server elsewhere.
+    External {
+        /// Base address, without a trailing slash.
+        url: String,
+        /// File with the bearer token.
+        credential: Option<SecretFile>,
+        /// How its health is found out.
+        probe: Probe,
+    },
+    /// Canned answers.
+    Fake {
+        /// The answer's text.
+        text: String,
+        /// Pieces of a streamed answer.
+        chunks: u32,
+        /// Milliseconds before each piece.
+        delay_ms: u64,
+        /// Share of requests that fail, 0 to 1.
+        fail_rate: f64,
+    },
+}
+
+/// Where the child engine of a gateway that stands alone finds its model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "from")]
+pub enum ChildModel {
+    /// `<models dir>/<claim>/<path>`.
+    Claim {
+        /// Name of the claim, a folder of the models folder.
+        claim: String,
+        /// Path in it.
+        path: String,
+    },
+    /// A file fetched first.
+    Http {
+        /// Its address.
+        url: String,
+        /// Its SHA-256.
+        sha256: String,
+    },
+}
+
+impl GatewayConfig {
+    /// The configuration as YAML, the same text for the same configuration.
+    ///
+    /// # Errors
+    /// When the serialiser refuses, which no value of this type makes it do.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(self)
+    }
+
+    /// Reads a rendered configuration.
+    ///
+    /// # Errors
+    /// When the text is not YAML, lacks a field, or has a major version newer than [`FORMAT_MAJOR`].
+    pub fn from_yaml(text: &str) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Head {
+            format_version: String,
+        }
+        let head: Head = serde_saphyr::from_str(text).map_err(ReadError::malformed)?;
+        let major = head.format_version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        match major {
+            Some(major) if (1..=FORMAT_MAJOR).contains(&major) => serde_saphyr::from_str(text).map_err(ReadError::malformed),
+            _ => Err(ReadError::Version { found: head.format_version }),
+        }
+    }
+
+    /// Names of the Secrets that a gateway must mount, sorted and without repetition.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let issuers = self.auth.oidc.iter().filter_map(|issuer| issuer.ca.as_ref());
+        let credentials = self.backends.values().filter_map(|backend| match &backend.target {
+            Target::External { credential, .. } => credential.as_ref(),
+            Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => None,
+        });
+        let names: std::collections::BTreeSet<_> = issuers.chain(credentials).map(|file| file.secret.clone()).collect();
+        names.into_iter().collect()
+    }
+}
+
+/// Why a rendered configuration cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Not YAML, or not of this shape.
+    #[error("the configuration cannot be read: {0}")]
+    Malformed(String),
+    /// Written by a newer major version.
+    #[error("formatVersion \"{found}\" is not one this gateway reads (1.x); upgrade the gateway to the operator's version")]
+    Version {
+        /// The version found.
+        found: String,
+    },
+}
+
+impl ReadError {
+    #[allow(clippy::needless_pass_by_value)] // as map_err hands it over
+    fn malformed(error: serde_saphyr::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}

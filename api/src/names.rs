@@ -1,0 +1,53 @@
+//! Names of the objects and files that belong to a resource. Both halves compute them here, so what the operator makes
+//! is what the gateway looks for.
+
+/// Longest name of a ModelBackend or ModelGateway: the longest suffix below still fits a DNS label of 63 characters.
+pub const MAX_RESOURCE_NAME: usize = 48;
+/// Domain of the cluster's own DNS names unless it is set otherwise.
+pub const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
+/// Port of an engine when the ModelBackend names none.
+pub const DEFAULT_ENGINE_PORT: u16 = 8000;
+/// Port of the gateway's control listener: `/livez`, `/readyz`, `/v1/state`.
+pub const CONTROL_PORT: u16 = 8083;
+/// Port of the gateway's debug listener, on loopback alone.
+pub const DEBUG_PORT: u16 = 8084;
+/// Where a gateway pod finds its configuration.
+pub const CONFIG_DIR: &str = "/etc/modelgate/config";
+/// File in [`CONFIG_DIR`], and key of the ConfigMap.
+pub const CONFIG_FILE: &str = "config.yaml";
+/// Where a gateway pod finds its Secrets, a folder each.
+pub const SECRETS_DIR: &str = "/etc/modelgate/secrets";
+/// Key of a Secret that holds a bearer token, when none is named.
+pub const DEFAULT_TOKEN_KEY: &str = "token";
+/// Key of a Secret that holds CA certificates, when none is named.
+pub const DEFAULT_CA_KEY: &str = "ca.crt";
+/// Annotation that the operator touches on gateway pods so that the kubelet remounts their ConfigMap at once.
+pub const NUDGE_ANNOTATION: &str = "modelgate.dev/nudge";
+/// Label of every child: name of the ModelBackend it belongs to.
+pub const BACKEND_LABEL: &str = "modelgate.dev/backend";
+/// Label of every child: name of the ModelGateway it belongs to.
+pub const GATEWAY_LABEL: &str = "modelgate.dev/gateway";
+
+/// Deployment, Service and ServiceMonitor of a ModelBackend.
+#[must_use]
+pub fn backend_child(backend: &str) -> String {
+    format!("{backend}-engine")
+}
+
+/// Headless Service of a ModelBackend: its DNS name answers with one address for each ready pod.
+#[must_use]
+pub fn backend_headless(backend: &str) -> String {
+    format!("{backend}-engine-pods")
+}
+
+/// Deployment, Service, ConfigMap and all else of a ModelGateway.
+#[must_use]
+pub fn gateway_child(gateway: &str) -> String {
+    format!("{gateway}-gateway")
+}
+
+/// Full DNS name of a Service.
+#[must_use]
+pub fn service_fqdn(service: &str, namespace: &str, cluster_domain: &str) -> String {
+    format!("{service}.{namespace}.svc.{cluster_domain}")
+}

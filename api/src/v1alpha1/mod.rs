@@ -1,0 +1,27 @@
+//! The two resources of `modelgate.dev/v1alpha1`, exactly the fields that have behaviour today.
+//! A field enters here together with what it does, so nothing a user writes is silently ignored.
+
+mod common;
+mod model_backend;
+mod model_gateway;
+mod status;
+
+pub use common::{
+    EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
+    Resources, SecretKeyRef, Toleration,
+};
+pub use model_backend::{
+    Accelerator, Boundary, Engine, ExternalProtocol, ExternalServer, FakeServer, HfSource, HttpSource, ModelBackendSpec,
+    ModelSource, ModelSpec, Probe, PvcSource, Server,
+};
+#[cfg(feature = "crd")]
+pub use model_backend::ModelBackend;
+#[cfg(feature = "crd")]
+pub use model_gateway::ModelGateway;
+pub use model_gateway::{
+    Auth, Compat, Completion, DataBoundary, Expose, ExposeType, Listener, Listeners, ModelGatewaySpec, Oidc, Protocol,
+    Route, RouteBackend, RouteMatch, RouteTimeout, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT,
+};
+pub use status::{
+    BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus, RouteStatus,
+};

@@ -1,0 +1,240 @@
+//! `ModelBackend`: one model and where it runs: on a server of ours, on one elsewhere, or nowhere (fake).
+
+#[cfg(feature = "crd")]
+use super::ModelBackendStatus;
+use super::{EnvVar, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use serde::{Deserialize, Serialize};
+
+/// One model and the server that answers for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "crd",
+    kube(
+        group = "modelgate.dev",
+        version = "v1alpha1",
+        kind = "ModelBackend",
+        plural = "modelbackends",
+        shortname = "mbe",
+        category = "modelgate",
+        namespaced,
+        status = "ModelBackendStatus",
+        printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+        printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.readyReplicas"}"#,
+        printcolumn = r#"{"name":"GPU","type":"integer","jsonPath":".spec.accelerator.count"}"#,
+        printcolumn = r#"{"name":"Model","type":"string","jsonPath":".spec.model.name"}"#,
+        printcolumn = r#"{"name":"Summary","type":"string","jsonPath":".status.summary"}"#,
+        printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelBackendSpec {
+    /// Which model, under which names.
+    pub model: ModelSpec,
+    /// A server that the operator runs. Exactly one of `server`, `external` and `fake`.
+    pub server: Option<Server>,
+    /// A server that runs elsewhere.
+    pub external: Option<ExternalServer>,
+    /// Canned answers, with no model and no GPU: for trying the path and for tests.
+    pub fake: Option<FakeServer>,
+    /// GPUs of each pod of `server`. Absent means one `nvidia.com/gpu` for VLLM and none for Embedded.
+    pub accelerator: Option<Accelerator>,
+    /// Pods of `server`; absent means 1.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 1000)))]
+    pub replicas: Option<i32>,
+    /// Nodes for the pods of `server`.
+    pub placement: Option<Placement>,
+    /// How Prometheus is told about the pods of `server`.
+    pub monitoring: Option<MonitoringSpec>,
+}
+
+/// A model: the name requests use, and where its files are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ModelSpec {
+    /// Name by which requests ask for the model, and which the server is asked for.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$")))]
+    pub name: String,
+    /// Further names that requests may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"))))]
+    pub aliases: Vec<String>,
+    /// Tokens of prompt and answer together; absent means what the model was trained for.
+    #[cfg_attr(feature = "crd", schemars(range(min = 128, max = 10_000_000)))]
+    pub context_length: Option<u32>,
+    /// Where the model's files come from. Needed with `server`, refused with `external` and `fake`.
+    pub source: Option<ModelSource>,
+}
+
+/// Where the model's files come from: exactly one of the three.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ModelSource {
+    /// A file or folder on a PersistentVolumeClaim of the same namespace, mounted read-only.
+    pub pvc: Option<PvcSource>,
+    /// One file, fetched before the engine starts. For the Embedded engine.
+    pub http: Option<HttpSource>,
+    /// A repository on the Hugging Face hub; the engine fetches it. For VLLM.
+    pub hf: Option<HfSource>,
+}
+
+/// A file or folder on a PersistentVolumeClaim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PvcSource {
+    /// Name of the claim.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    pub claim: String,
+    /// Path within the volume: relative, without `..`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 512)))]
+    pub path: String,
+}
+
+/// A file behind a URL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HttpSource {
+    /// `http://` or `https://` address of the file.
+    #[cfg_attr(feature = "crd", schemars(length(min = 8, max = 1024)))]
+    pub url: String,
+    /// SHA-256 of the file, 64 lower-case hexadecimal digits. A file that differs is refused.
+    #[cfg_attr(feature = "crd", schemars(regex(pattern = r"^[0-9a-f]{64}$"), length(max = 64)))]
+    pub sha256: String,
+}
+
+/// A repository on the Hugging Face hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HfSource {
+    /// `owner/name`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 3, max = 200), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._]*/[-A-Za-z0-9._]+$")))]
+    pub repo: String,
+    /// Commit, tag or branch; absent means the default branch.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 128), regex(pattern = r"^[-A-Za-z0-9._/]+$")))]
+    pub revision: Option<String>,
+    /// Access token; key `token` when none is named. The kubelet hands it to the engine as `HF_TOKEN`.
+    pub token_secret_ref: Option<SecretKeyRef>,
+}
+
+/// A server that the operator runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Which program serves the model.
+    pub engine: Engine,
+    /// Image; absent means the operator's default for the engine.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 512)))]
+    pub image: Option<String>,
+    /// Arguments added after those the operator gives. No shell reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 128), inner(length(max = 4096))))]
+    pub args: Vec<String>,
+    /// Environment of the engine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 64)))]
+    pub env: Vec<EnvVar>,
+    /// Port the engine listens on; absent means 8000.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1024, max = 65535)))]
+    pub port: Option<u16>,
+    /// CPU and memory of the engine's container. GPUs are asked for by `accelerator`.
+    pub resources: Option<Resources>,
+}
+
+/// Programs that serve a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Engine {
+    /// `modelgate-engine`, for one GGUF file on the CPU.
+    Embedded,
+    /// vLLM's OpenAI-compatible server.
+    #[serde(rename = "VLLM")]
+    Vllm,
+}
+
+/// A server that runs elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalServer {
+    /// What the server speaks.
+    pub protocol: ExternalProtocol,
+    /// Base address, with the version where the server has one: `https://api.example.com/v1`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 8, max = 1024)))]
+    pub url: String,
+    /// Bearer token; key `token` when none is named.
+    pub auth_secret_ref: Option<SecretKeyRef>,
+    /// Whether code sent there stays inside. Absent: Inside for loopback addresses and names in the cluster's own DNS
+    /// domain, Outside for all else.
+    pub boundary: Option<Boundary>,
+    /// How its health is found out: `Models` lists the models, `Completion` asks for one token, `None` asks nothing.
+    #[serde(default)]
+    pub probe: Probe,
+}
+
+/// Protocols of external servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum ExternalProtocol {
+    /// `/completions`, `/chat/completions` and `/models` under the base address.
+    OpenAI,
+}
+
+/// Which side of the data boundary a server is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Boundary {
+    /// Code sent there stays within the organisation.
+    Inside,
+    /// Code sent there leaves it: only routes with `dataBoundary: External` may use it.
+    Outside,
+}
+
+/// How an external server's health is found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Probe {
+    /// List the models, which costs nothing.
+    #[default]
+    Models,
+    /// Ask for a completion of one token.
+    Completion,
+    /// Ask nothing.
+    None,
+}
+
+/// Canned answers (the seed's `USE_FAKE_MODELS`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FakeServer {
+    /// What every completion answers; absent means a short default text.
+    #[cfg_attr(feature = "crd", schemars(length(max = 16384)))]
+    pub text: Option<String>,
+    /// Pieces into which a streamed answer is cut; absent means 4.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 1000)))]
+    pub chunks: Option<u32>,
+    /// Time before each piece; absent means none.
+    pub delay: Option<GoDuration>,
+    /// Share of requests answered with an error, 0 to 1, spread evenly; absent means 0.
+    #[cfg_attr(feature = "crd", schemars(range(min = 0.0, max = 1.0)))]
+    pub fail_rate: Option<f64>,
+}
+
+/// GPUs of each pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Accelerator {
+    /// Devices in each pod; VLLM splits the model over them (tensor parallelism).
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 64)))]
+    pub count: u32,
+    /// Extended resource that stands for a device; absent means `nvidia.com/gpu`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 3, max = 128), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    pub resource_name: Option<String>,
+}

@@ -1,0 +1,241 @@
+//! `ModelGateway`: a gateway's listeners, who may use it, and which backends answer for which models.
+
+#[cfg(feature = "crd")]
+use super::ModelGatewayStatus;
+use super::{GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use serde::{Deserialize, Serialize};
+
+/// Port for clients when none is given (completion contract of the seed: `FASTAPI_API_PORT`).
+pub const DEFAULT_HTTP_PORT: u16 = 5000;
+/// Port for Prometheus when none is given (the seed's `FASTAPI_API_METRICS_PORT`).
+pub const DEFAULT_METRICS_PORT: u16 = 8082;
+
+/// A gateway: listeners, authentication and routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "crd",
+    kube(
+        group = "modelgate.dev",
+        version = "v1alpha1",
+        kind = "ModelGateway",
+        plural = "modelgateways",
+        shortname = "mgw",
+        category = "modelgate",
+        namespaced,
+        status = "ModelGatewayStatus",
+        printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+        printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.readyInstances"}"#,
+        printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.addresses[0]"}"#,
+        printcolumn = r#"{"name":"Summary","type":"string","jsonPath":".status.summary"}"#,
+        printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelGatewaySpec {
+    /// Ports of the gateway.
+    pub listeners: Option<Listeners>,
+    /// Protocols served; absent means GitLab and OpenAI.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2)))]
+    pub protocols: Option<Vec<Protocol>>,
+    /// Who may use the gateway. Without an issuer and without `anonymous: true` nobody may (`AuthMissing`).
+    pub auth: Option<Auth>,
+    /// Which backends answer for which models; the first route that matches is taken.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 64)))]
+    pub routes: Vec<Route>,
+    /// How code completions are answered.
+    pub completion: Option<Completion>,
+    /// How the gateway is reached from outside the cluster; absent means it is not.
+    pub expose: Option<Expose>,
+    /// How Prometheus is told about the gateway's pods.
+    pub monitoring: Option<MonitoringSpec>,
+    /// Pods of the gateway; absent means 2.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 100)))]
+    pub replicas: Option<i32>,
+    /// CPU and memory of each pod.
+    pub resources: Option<Resources>,
+    /// Nodes for the pods.
+    pub placement: Option<Placement>,
+}
+
+/// Ports of the gateway, one audience each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Listeners {
+    /// For clients; port 5000 when absent.
+    pub http: Option<Listener>,
+    /// For Prometheus; port 8082 when absent.
+    pub metrics: Option<Listener>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// TCP port.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1024, max = 65535)))]
+    pub port: u16,
+}
+
+/// Protocols that clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Protocol {
+    /// GitLab's code completions: `/v2/completions`, `/v2/code/completions`.
+    GitLab,
+    /// OpenAI's: `/v1/completions`, `/v1/chat/completions`, `/v1/models`.
+    OpenAI,
+}
+
+/// Who may use the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// Issuers of JSON web tokens, found by OpenID Connect discovery.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
+    pub oidc: Vec<Oidc>,
+    /// Let everybody in, without a token.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// Let everybody in even where others can reach the gateway: with `expose`, or on an address that is not loopback
+    /// (as that of every pod).
+    #[serde(default)]
+    pub anonymous_exposed: bool,
+}
+
+/// An issuer of JSON web tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Oidc {
+    /// The issuer as tokens spell it; `/.well-known/openid-configuration` is asked for under it.
+    #[cfg_attr(feature = "crd", schemars(length(min = 8, max = 512)))]
+    pub issuer: String,
+    /// Audiences accepted; a token must be for one of them. GitLab's is `gitlab-code-suggestions`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 16), inner(length(min = 1, max = 256))))]
+    pub audiences: Vec<String>,
+    /// CA certificates for the issuer's server, PEM; key `ca.crt` when none is named. Absent means the system's.
+    pub ca_secret_ref: Option<SecretKeyRef>,
+}
+
+/// Which backends answer for which models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// Name of the route, unique in the gateway; it labels metrics.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    pub name: String,
+    /// Which requests the route takes; absent means those for a model that its backends serve.
+    #[serde(rename = "match")]
+    pub matches: Option<RouteMatch>,
+    /// How far source code may go: `Cluster` refuses backends outside, `External` allows them.
+    #[serde(default)]
+    pub data_boundary: DataBoundary,
+    /// Backends, chosen by weight.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 16)))]
+    pub backends: Vec<RouteBackend>,
+    /// Time limits of the route's requests.
+    pub timeout: Option<RouteTimeout>,
+}
+
+/// Which requests a route takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RouteMatch {
+    /// Model names that requests ask for; a trailing `*` stands for any ending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 64), inner(length(min = 1, max = 128))))]
+    pub models: Vec<String>,
+}
+
+/// How far source code may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum DataBoundary {
+    /// Only to backends inside.
+    #[default]
+    Cluster,
+    /// Also to backends outside.
+    External,
+}
+
+/// A backend of a route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RouteBackend {
+    /// Name of a ModelBackend in the same namespace.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    pub name: String,
+    /// Share of the route's requests, relative to the others; absent means 1, and 0 takes none.
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 1000)))]
+    pub weight: Option<u32>,
+}
+
+/// Time limits of a route's requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RouteTimeout {
+    /// Until the connection to a backend stands; absent means 1s.
+    pub connect: Option<GoDuration>,
+    /// Until the answer's first byte; absent means 30s.
+    pub first_byte: Option<GoDuration>,
+    /// Between two pieces of an answer; absent means 30s.
+    pub idle: Option<GoDuration>,
+    /// Until the whole answer is there; absent means 5m.
+    pub total: Option<GoDuration>,
+}
+
+/// How code completions are answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Completion {
+    /// `Current`: as a GitLab of today expects. `Strict`: to the byte what GitLab's gateway of 2023 answered.
+    #[serde(default)]
+    pub compat: Compat,
+}
+
+/// Which GitLab the completion routes answer for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Compat {
+    /// The gateway of 2023.
+    Strict,
+    /// A GitLab of today.
+    #[default]
+    Current,
+}
+
+/// How the gateway is reached from outside the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Expose {
+    /// `Ingress` makes an Ingress for the http listener, `None` nothing.
+    #[serde(rename = "type")]
+    pub kind: ExposeType,
+    /// Host name of the Ingress; absent means every host.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    pub host: Option<String>,
+    /// IngressClass; absent means the cluster's default.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub class_name: Option<String>,
+}
+
+/// Ways out of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum ExposeType {
+    /// Not reachable from outside.
+    None,
+    /// Through an Ingress.
+    Ingress,
+}

@@ -1,0 +1,1 @@
+//! JSON web tokens of OpenID Connect issuers: discovery, keys, strict verification.
