@@ -240,7 +240,9 @@ impl GatewayConfig {
         let head: Head = serde_saphyr::from_str(text).map_err(ReadError::malformed)?;
         let major = head.format_version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         match major {
-            Some(major) if (1..=FORMAT_MAJOR).contains(&major) => serde_saphyr::from_str(text).map_err(ReadError::malformed),
+            Some(major) if (1..=FORMAT_MAJOR).contains(&major) => {
+                serde_saphyr::from_str(text).map_err(ReadError::malformed)
+            }
             _ => Err(ReadError::Version { found: head.format_version }),
         }
     }
@@ -253,7 +255,8 @@ impl GatewayConfig {
             Target::External { credential, .. } => credential.as_ref(),
             Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => None,
         });
-        let names: std::collections::BTreeSet<_> = issuers.chain(credentials).map(|file| file.secret.clone()).collect();
+        let names: std::collections::BTreeSet<_> =
+            issuers.chain(credentials).map(|file| file.secret.clone()).collect();
         names.into_iter().collect()
     }
 }
@@ -265,7 +268,9 @@ pub enum ReadError {
     #[error("the configuration cannot be read: {0}")]
     Malformed(String),
     /// Written by a newer major version.
-    #[error("formatVersion \"{found}\" is not one this gateway reads (1.x); upgrade the gateway to the operator's version")]
+    #[error(
+        "formatVersion \"{found}\" is not one this gateway reads (1.x); upgrade the gateway to the operator's version"
+    )]
     Version {
         /// The version found.
         found: String,

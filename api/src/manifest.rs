@@ -30,7 +30,12 @@ impl<S> Object<S> {
     /// The object as an input of a rendered configuration.
     #[must_use]
     pub fn input(&self, kind: &str) -> Input {
-        Input { kind: kind.into(), name: self.name.clone(), uid: self.uid.clone(), generation: self.generation }
+        Input {
+            kind: kind.into(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            generation: self.generation,
+        }
     }
 }
 
@@ -89,12 +94,14 @@ pub fn parse(origin: &str, text: &str) -> Result<Manifests, Vec<ManifestError>> 
     for (index, document) in documents.into_iter().enumerate().filter(|(_, document)| !document.is_null()) {
         let origin = format!("{origin} document {}", index + 1);
         if let Err(faults) = read_document(document, &mut found) {
-            errors.extend(faults.into_iter().map(|message| ManifestError { origin: origin.clone(), message }));
+            errors
+                .extend(faults.into_iter().map(|message| ManifestError { origin: origin.clone(), message }));
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
+/// Untyped first, as kubectl reads it: `n`, `yes` and `off` without quotes are booleans, and refused where text is due.
 fn read_document(document: serde_json::Value, found: &mut Manifests) -> Result<(), Vec<String>> {
     let head: Head = serde_json::from_value(document.clone()).map_err(|error| vec![error.to_string()])?;
     let api_version = head.api_version.unwrap_or_default();
@@ -111,12 +118,17 @@ fn read_document(document: serde_json::Value, found: &mut Manifests) -> Result<(
     match kind.as_str() {
         "ModelGateway" => found.gateways.push(object(&head.metadata, document)?),
         "ModelBackend" => found.backends.push(object(&head.metadata, document)?),
-        other => return Err(vec![format!("kind \"{other}\" is not known; write ModelGateway or ModelBackend")]),
+        other => {
+            return Err(vec![format!("kind \"{other}\" is not known; write ModelGateway or ModelBackend")]);
+        }
     }
     Ok(())
 }
 
-fn object<S: DeserializeOwned>(metadata: &Metadata, document: serde_json::Value) -> Result<Object<S>, Vec<String>> {
+fn object<S: DeserializeOwned>(
+    metadata: &Metadata,
+    document: serde_json::Value,
+) -> Result<Object<S>, Vec<String>> {
     let mut unknown = Vec::new();
     let mut note_unknown = |path: serde_ignored::Path<'_>| {
         let path = path.to_string();
@@ -151,7 +163,7 @@ mod tests {
 
     #[test]
     fn documents_of_other_groups_are_passed_over() {
-        let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: n}}\n---\n{BACKEND}");
+        let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{BACKEND}");
         let found = parse("x.yaml", &text).expect("valid");
         assert_eq!(found.backends.len(), 1);
         assert_eq!(found.backends[0].namespace, "default");
@@ -167,7 +179,11 @@ mod tests {
         let errors = parse("x.yaml", &text).expect_err("three faults");
         let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(messages.len(), 3, "{messages:?}");
-        assert!(messages[0].starts_with("x.yaml document 2: spec.fake.txt: unknown field"), "{}", messages[0]);
+        assert!(
+            messages[0].starts_with("x.yaml document 2: spec.fake.txt: unknown field"),
+            "{}",
+            messages[0]
+        );
         assert!(messages[1].contains("v9"), "{}", messages[1]);
         assert!(messages[2].contains("\"Modelbackend\" is not known"), "{}", messages[2]);
     }

@@ -11,7 +11,10 @@ use crate::v1alpha1::{Boundary, Engine, ExternalServer, FakeServer, ModelBackend
 /// What a fake backend answers when its spec names no text. It reads as code in most languages' comments.
 const FAKE_TEXT: &str = "# a canned completion: this backend is fake";
 
-pub(super) fn compile(object: &Object<ModelBackendSpec>, place: &Place) -> Result<BackendConfig, Vec<Problem>> {
+pub(super) fn compile(
+    object: &Object<ModelBackendSpec>,
+    place: &Place,
+) -> Result<BackendConfig, Vec<Problem>> {
     let mut problems = Problems::of("ModelBackend", &object.name);
     check::backend(&object.spec, &mut problems);
     for problem in &mut problems.list {
@@ -81,7 +84,11 @@ fn of_server(
 fn of_endpoint(name: &str, url: &str, problems: &mut Problems) -> Option<Reached> {
     match check::http_url(url) {
         Ok(_) => Some((
-            Target::External { url: url.trim_end_matches('/').into(), credential: None, probe: Default::default() },
+            Target::External {
+                url: url.trim_end_matches('/').into(),
+                credential: None,
+                probe: Default::default(),
+            },
             (Boundary::Inside, "its address was given by --endpoint".into()),
         )),
         Err(why) => {
@@ -97,7 +104,11 @@ fn child_model(spec: &ModelBackendSpec, problems: &mut Problems) -> Option<Child
         (Some(pvc), _) => Some(ChildModel::Claim { claim: pvc.claim, path: pvc.path }),
         (None, Some(http)) => Some(ChildModel::Http { url: http.url, sha256: http.sha256 }),
         (None, None) => {
-            problems.add(Reason::BackendInvalid, "spec.model.source", "the Embedded engine needs pvc or http");
+            problems.add(
+                Reason::BackendInvalid,
+                "spec.model.source",
+                "the Embedded engine needs pvc or http",
+            );
             None
         }
     }
@@ -117,7 +128,10 @@ fn of_external(external: &ExternalServer, place: &Place, problems: &mut Problems
     };
     let target = Target::External {
         url: external.url.trim_end_matches('/').into(),
-        credential: external.auth_secret_ref.clone().map(|reference| secret_file(reference, DEFAULT_TOKEN_KEY)),
+        credential: external
+            .auth_secret_ref
+            .clone()
+            .map(|reference| secret_file(reference, DEFAULT_TOKEN_KEY)),
         probe: external.probe,
     };
     Some((target, boundary::of(&url, external.boundary, domain)))

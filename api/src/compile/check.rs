@@ -29,12 +29,15 @@ pub fn check_gateway(name: &str, spec: &ModelGatewaySpec) -> Vec<Problem> {
 
 /// An `http` or `https` address with a host and without credentials, query or fragment.
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("\"{text}\" is not a URL ({error}); write for example https://host/v1"))?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("\"{text}\" is not a URL ({error}); write for example https://host/v1"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("scheme \"{}\" is not served; write http:// or https://", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a credential stands in the address; put it in a Secret and name it by authSecretRef".into());
+        return Err(
+            "a credential stands in the address; put it in a Secret and name it by authSecretRef".into()
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("an address with ? or # cannot be extended; give the base address alone".into());
@@ -83,7 +86,11 @@ fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
 
 fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problems) {
     match &spec.model.source {
-        None => problems.add(Reason::Invalid, "spec.model.source", "is required with `server`; say where the model's files are"),
+        None => problems.add(
+            Reason::Invalid,
+            "spec.model.source",
+            "is required with `server`; say where the model's files are",
+        ),
         Some(source) => check_source(source, server.engine, problems),
     }
     if server.engine == Engine::Embedded && spec.accelerator.is_some() {
@@ -106,19 +113,33 @@ fn check_source(source: &ModelSource, engine: Engine, problems: &mut Problems) {
     }
     if let Some(http) = &source.http {
         if engine != Engine::Embedded {
-            problems.add(Reason::Invalid, "spec.model.source.http", "is for server.engine: Embedded; give hf or pvc");
+            problems.add(
+                Reason::Invalid,
+                "spec.model.source.http",
+                "is for server.engine: Embedded; give hf or pvc",
+            );
         }
         if let Err(why) = http_url(&http.url) {
             problems.add(Reason::Invalid, "spec.model.source.http.url", why);
         }
-        if http.sha256.len() != 64 || !http.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            problems.add(Reason::Invalid, "spec.model.source.http.sha256", "must be 64 lower-case hexadecimal digits");
+        if http.sha256.len() != 64
+            || !http.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            problems.add(
+                Reason::Invalid,
+                "spec.model.source.http.sha256",
+                "must be 64 lower-case hexadecimal digits",
+            );
         }
     }
     if let Some(pvc) = &source.pvc
         && !Path::new(&pvc.path).components().all(|part| matches!(part, Component::Normal(_)))
     {
-        problems.add(Reason::Invalid, "spec.model.source.pvc.path", "must be relative to the volume and hold no `..`");
+        problems.add(
+            Reason::Invalid,
+            "spec.model.source.pvc.path",
+            "must be relative to the volume and hold no `..`",
+        );
     }
 }
 
@@ -126,10 +147,18 @@ fn check_env(env: &[EnvVar], problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for (index, var) in env.iter().enumerate() {
         if !seen.insert(&var.name) {
-            problems.add(Reason::Invalid, format!("spec.server.env[{index}].name"), format!("\"{}\" is given twice", var.name));
+            problems.add(
+                Reason::Invalid,
+                format!("spec.server.env[{index}].name"),
+                format!("\"{}\" is given twice", var.name),
+            );
         }
         if var.value.is_some() && var.value_from.is_some() {
-            problems.add(Reason::Invalid, format!("spec.server.env[{index}]"), "give value or valueFrom, not both");
+            problems.add(
+                Reason::Invalid,
+                format!("spec.server.env[{index}]"),
+                "give value or valueFrom, not both",
+            );
         }
         let kinds = var.value_from.as_ref().map(|from| {
             [from.secret_key_ref.is_some(), from.config_map_key_ref.is_some(), from.field_ref.is_some()]
@@ -146,14 +175,22 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
         problems.add(Reason::Invalid, "spec.routes", "at least one route is required");
     }
     if spec.protocols.as_ref().is_some_and(Vec::is_empty) {
-        problems.add(Reason::Invalid, "spec.protocols", "name at least one, or leave the field out for GitLab and OpenAI");
+        problems.add(
+            Reason::Invalid,
+            "spec.protocols",
+            "name at least one, or leave the field out for GitLab and OpenAI",
+        );
     }
     check_ports(spec, problems);
     let mut names = BTreeSet::new();
     for (index, route) in spec.routes.iter().enumerate() {
         let path = format!("spec.routes[{index}]");
         if !names.insert(&route.name) {
-            problems.add(Reason::Invalid, format!("{path}.name"), format!("\"{}\" is given twice", route.name));
+            problems.add(
+                Reason::Invalid,
+                format!("{path}.name"),
+                format!("\"{}\" is given twice", route.name),
+            );
         }
         if route.backends.is_empty() {
             problems.add(Reason::Invalid, format!("{path}.backends"), "at least one backend is required");
@@ -166,7 +203,11 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
             }
         }
         if !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == Some(0)) {
-            problems.add(Reason::Invalid, format!("{path}.backends"), "every weight is 0; give one backend a weight");
+            problems.add(
+                Reason::Invalid,
+                format!("{path}.backends"),
+                "every weight is 0; give one backend a weight",
+            );
         }
         check_timeout(&path, route.timeout.as_ref(), problems);
     }
@@ -186,11 +227,19 @@ fn check_ports(spec: &ModelGatewaySpec, problems: &mut Problems) {
     let http = listeners.http.map_or(crate::v1alpha1::DEFAULT_HTTP_PORT, |listener| listener.port);
     let metrics = listeners.metrics.map_or(crate::v1alpha1::DEFAULT_METRICS_PORT, |listener| listener.port);
     if http == metrics {
-        problems.add(Reason::Invalid, "spec.listeners", format!("http and metrics both have port {http}; give one another"));
+        problems.add(
+            Reason::Invalid,
+            "spec.listeners",
+            format!("http and metrics both have port {http}; give one another"),
+        );
     }
     for (path, port) in [("spec.listeners.http.port", http), ("spec.listeners.metrics.port", metrics)] {
         if port == crate::names::CONTROL_PORT || port == crate::names::DEBUG_PORT {
-            problems.add(Reason::Invalid, path, format!("{port} is taken by the gateway itself; choose another"));
+            problems.add(
+                Reason::Invalid,
+                path,
+                format!("{port} is taken by the gateway itself; choose another"),
+            );
         }
     }
 }

@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::contract::{
-    AuthConfig, BackendConfig, FORMAT_VERSION, GatewayConfig, IssuerConfig, RouteConfig, SecretFile, TimeoutConfig,
-    WeightedBackend,
+    AuthConfig, BackendConfig, FORMAT_VERSION, GatewayConfig, IssuerConfig, RouteConfig, SecretFile,
+    TimeoutConfig, WeightedBackend,
 };
 use crate::manifest::Object;
 use crate::names::DEFAULT_CA_KEY;
 use crate::v1alpha1::{
-    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, ExposeType, GoDuration, Listener, ModelBackendSpec,
-    ModelGatewaySpec, Protocol, Route, SecretKeyRef,
+    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, ExposeType, GoDuration, Listener,
+    ModelBackendSpec, ModelGatewaySpec, Protocol, Route, SecretKeyRef,
 };
 
 pub use check::{check_backend, check_gateway};
@@ -151,7 +151,8 @@ pub fn compile(
         }
     }
     let routes = gateway.spec.routes.iter().enumerate();
-    let routes: Vec<_> = routes.map(|(index, route)| compile_route(index, route, &compiled, &mut problems)).collect();
+    let routes: Vec<_> =
+        routes.map(|(index, route)| compile_route(index, route, &compiled, &mut problems)).collect();
     if !problems.list.is_empty() {
         return Err(problems.into_list());
     }
@@ -241,7 +242,11 @@ fn used_backends(spec: &ModelGatewaySpec) -> Vec<(String, String)> {
 
 fn not_found(name: &str, namespace: &str, known: &BTreeMap<&str, &Object<ModelBackendSpec>>) -> String {
     let names: Vec<&str> = known.keys().copied().take(8).collect();
-    let have = if names.is_empty() { "there is none yet".into() } else { format!("there are: {}", names.join(", ")) };
+    let have = if names.is_empty() {
+        "there is none yet".into()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
     format!("no ModelBackend \"{name}\" in namespace \"{namespace}\" ({have}); create it or correct the name")
 }
 
@@ -278,7 +283,10 @@ fn compile_route(
         backends: route
             .backends
             .iter()
-            .map(|backend| WeightedBackend { name: backend.name.clone(), weight: backend.weight.unwrap_or(1) })
+            .map(|backend| WeightedBackend {
+                name: backend.name.clone(),
+                weight: backend.weight.unwrap_or(1),
+            })
             .collect(),
         timeout: compile_timeout(route),
     }

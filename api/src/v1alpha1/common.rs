@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct GoDuration(
-    #[cfg_attr(feature = "crd", schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))
+    )]
     pub String,
 );
 
@@ -61,7 +64,10 @@ impl fmt::Display for GoDuration {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+    )]
     pub name: String,
     /// Key in the Secret. The field that holds this reference says which key is taken when absent.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
@@ -74,7 +80,10 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 128), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 128), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))
+    )]
     pub name: String,
     /// Its value; absent when `valueFrom` is given.
     #[cfg_attr(feature = "crd", schemars(length(max = 4096)))]
@@ -127,11 +136,48 @@ pub struct FieldSelector {
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// What the scheduler reserves.
-    #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
-    pub requests: Option<BTreeMap<String, String>>,
+    #[cfg_attr(feature = "crd", schemars(extend("maxProperties" = 16)))]
+    pub requests: Option<BTreeMap<String, Quantity>>,
     /// What the container may use at most.
-    #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
-    pub limits: Option<BTreeMap<String, String>>,
+    #[cfg_attr(feature = "crd", schemars(extend("maxProperties" = 16)))]
+    pub limits: Option<BTreeMap<String, Quantity>>,
+}
+
+/// An amount as Kubernetes writes it: `500m`, `2`, `16Gi`. A bare number is accepted too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Quantity(pub String);
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Whole(i64),
+            Fraction(f64),
+            Text(String),
+        }
+        Ok(Self(match Form::deserialize(deserializer)? {
+            Form::Whole(number) => number.to_string(),
+            Form::Fraction(number) => number.to_string(),
+            Form::Text(text) => text,
+        }))
+    }
+}
+
+#[cfg(feature = "crd")]
+impl schemars::JsonSchema for Quantity {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "x-kubernetes-int-or-string": true })
+    }
 }
 
 /// Which nodes the pods may run on.
@@ -140,7 +186,7 @@ pub struct Resources {
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
     /// Labels a node must have.
-    #[cfg_attr(feature = "crd", schemars(length(max = 32)))]
+    #[cfg_attr(feature = "crd", schemars(extend("maxProperties" = 32)))]
     pub node_selector: Option<BTreeMap<String, String>>,
     /// Taints the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -154,12 +200,16 @@ pub struct Placement {
 #[serde(rename_all = "camelCase")]
 pub struct Toleration {
     /// Key of the taint; empty with operator `Exists` means all.
+    #[cfg_attr(feature = "crd", schemars(length(max = 316)))]
     pub key: Option<String>,
     /// `Equal` (default) or `Exists`.
+    #[cfg_attr(feature = "crd", schemars(extend("enum" = ["Equal", "Exists"])))]
     pub operator: Option<String>,
     /// Value of the taint.
+    #[cfg_attr(feature = "crd", schemars(length(max = 63)))]
     pub value: Option<String>,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent means all.
+    #[cfg_attr(feature = "crd", schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute"])))]
     pub effect: Option<String>,
     /// How long a pod stays on a node with a `NoExecute` taint, in seconds.
     pub toleration_seconds: Option<i64>,
@@ -175,7 +225,7 @@ pub struct MonitoringSpec {
     #[serde(default)]
     pub mode: MonitoringMode,
     /// Labels put on the ServiceMonitor, such as those that a Prometheus selects by.
-    #[cfg_attr(feature = "crd", schemars(length(max = 32)))]
+    #[cfg_attr(feature = "crd", schemars(extend("maxProperties" = 32)))]
     pub labels: Option<BTreeMap<String, String>>,
     /// Time between two scrapes; absent means Prometheus' own default.
     pub interval: Option<GoDuration>,

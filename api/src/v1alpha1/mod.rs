@@ -8,20 +8,21 @@ mod status;
 
 pub use common::{
     EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
-    Resources, SecretKeyRef, Toleration,
-};
-pub use model_backend::{
-    Accelerator, Boundary, Engine, ExternalProtocol, ExternalServer, FakeServer, HfSource, HttpSource, ModelBackendSpec,
-    ModelSource, ModelSpec, Probe, PvcSource, Server,
+    Quantity, Resources, SecretKeyRef, Toleration,
 };
 #[cfg(feature = "crd")]
 pub use model_backend::ModelBackend;
+pub use model_backend::{
+    Accelerator, Boundary, Engine, ExternalProtocol, ExternalServer, FakeServer, HfSource, HttpSource,
+    ModelBackendSpec, ModelSource, ModelSpec, Probe, PvcSource, Server,
+};
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{
-    Auth, Compat, Completion, DataBoundary, Expose, ExposeType, Listener, Listeners, ModelGatewaySpec, Oidc, Protocol,
-    Route, RouteBackend, RouteMatch, RouteTimeout, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT,
+    Auth, Compat, Completion, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType,
+    Listener, Listeners, ModelGatewaySpec, Oidc, Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
 };
 pub use status::{
-    BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus, RouteStatus,
+    BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus,
+    RouteStatus,
 };

@@ -54,11 +54,20 @@ pub struct ModelBackendSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ModelSpec {
     /// Name by which requests ask for the model, and which the server is asked for.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"))
+    )]
     pub name: String,
     /// Further names that requests may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "crd", schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"))))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 16),
+            inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._:/@]*$"))
+        )
+    )]
     pub aliases: Vec<String>,
     /// Tokens of prompt and answer together; absent means what the model was trained for.
     #[cfg_attr(feature = "crd", schemars(range(min = 128, max = 10_000_000)))]
@@ -86,7 +95,10 @@ pub struct ModelSource {
 #[serde(rename_all = "camelCase")]
 pub struct PvcSource {
     /// Name of the claim.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+    )]
     pub claim: String,
     /// Path within the volume: relative, without `..`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 512)))]
@@ -112,10 +124,19 @@ pub struct HttpSource {
 #[serde(rename_all = "camelCase")]
 pub struct HfSource {
     /// `owner/name`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 3, max = 200), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._]*/[-A-Za-z0-9._]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 3, max = 200),
+            regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._]*/[-A-Za-z0-9._]+$")
+        )
+    )]
     pub repo: String,
     /// Commit, tag or branch; absent means the default branch.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 128), regex(pattern = r"^[-A-Za-z0-9._/]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 128), regex(pattern = r"^[-A-Za-z0-9._/]+$"))
+    )]
     pub revision: Option<String>,
     /// Access token; key `token` when none is named. The kubelet hands it to the engine as `HF_TOKEN`.
     pub token_secret_ref: Option<SecretKeyRef>,
@@ -235,6 +256,12 @@ pub struct Accelerator {
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 64)))]
     pub count: u32,
     /// Extended resource that stands for a device; absent means `nvidia.com/gpu`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 3, max = 128), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 3, max = 128),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        )
+    )]
     pub resource_name: Option<String>,
 }

@@ -128,7 +128,10 @@ pub struct Oidc {
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// Name of the route, unique in the gateway; it labels metrics.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub name: String,
     /// Which requests the route takes; absent means those for a model that its backends serve.
     #[serde(rename = "match")]
@@ -171,7 +174,10 @@ pub enum DataBoundary {
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
     /// Name of a ModelBackend in the same namespace.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     pub name: String,
     /// Share of the route's requests, relative to the others; absent means 1, and 0 takes none.
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 1000)))]
@@ -223,7 +229,10 @@ pub struct Expose {
     #[serde(rename = "type")]
     pub kind: ExposeType,
     /// Host name of the Ingress; absent means every host.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+    )]
     pub host: Option<String>,
     /// IngressClass; absent means the cluster's default.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]

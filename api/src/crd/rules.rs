@@ -1,0 +1,143 @@
+//! Cross-field rules in the API server's language (CEL), one line each with a message that names the field and the fix.
+//! `compile::check` holds the same rules for manifests that never meet an API server; each rule has an accepted and a
+//! refused example in `tests/data/crd/`, tried on a real API server.
+
+/// A rule at one node of the schema.
+#[derive(Debug)]
+pub struct Rule {
+    /// Node whose value is `self`, such as `spec.routes[]`.
+    pub path: &'static str,
+    /// What must hold.
+    pub rule: &'static str,
+    /// What a user reads when it does not.
+    pub message: &'static str,
+}
+
+/// A list whose items are told apart by one field, so that appliers merge them and repetitions are refused.
+#[derive(Debug)]
+pub struct ListKey {
+    /// The list.
+    pub path: &'static str,
+    /// The field.
+    pub key: &'static str,
+}
+
+/// Keyed lists of ModelBackend.
+pub const BACKEND_LISTS: &[ListKey] =
+    &[ListKey { path: "spec.server.env", key: "name" }, ListKey { path: "status.conditions", key: "type" }];
+
+/// Keyed lists of ModelGateway.
+pub const GATEWAY_LISTS: &[ListKey] = &[
+    ListKey { path: "spec.routes", key: "name" },
+    ListKey { path: "spec.routes[].backends", key: "name" },
+    ListKey { path: "status.conditions", key: "type" },
+    ListKey { path: "status.routes", key: "name" },
+];
+
+/// Rules of ModelBackend.
+pub const BACKEND_RULES: &[Rule] = &[
+    Rule {
+        path: "spec",
+        rule: "[has(self.server), has(self.external), has(self.fake)].filter(x, x).size() == 1",
+        message: "spec: give exactly one of server, external and fake",
+    },
+    Rule {
+        path: "spec",
+        rule: "!has(self.server) || has(self.model.source)",
+        message: "spec.model.source: is required with spec.server; say where the model's files are",
+    },
+    Rule {
+        path: "spec",
+        rule: "has(self.server) || !has(self.model.source)",
+        message: "spec.model.source: is for spec.server alone; remove it",
+    },
+    Rule {
+        path: "spec",
+        rule: "has(self.server) || !(has(self.accelerator) || has(self.replicas) || has(self.placement) || has(self.monitoring))",
+        message: "spec.accelerator, spec.replicas, spec.placement and spec.monitoring are for spec.server alone; remove them",
+    },
+    Rule {
+        path: "spec",
+        rule: "!(has(self.server) && self.server.engine == 'Embedded' && has(self.accelerator))",
+        message: "spec.accelerator: the Embedded engine runs on the CPU; remove it, or choose spec.server.engine: VLLM",
+    },
+    Rule {
+        path: "spec",
+        rule: "!(has(self.server) && self.server.engine != 'VLLM' && has(self.model.source) && has(self.model.source.hf))",
+        message: "spec.model.source.hf: is for spec.server.engine: VLLM; give pvc or http",
+    },
+    Rule {
+        path: "spec",
+        rule: "!(has(self.server) && self.server.engine != 'Embedded' && has(self.model.source) && has(self.model.source.http))",
+        message: "spec.model.source.http: is for spec.server.engine: Embedded; give hf or pvc",
+    },
+    Rule {
+        path: "spec.model.source",
+        rule: "[has(self.pvc), has(self.http), has(self.hf)].filter(x, x).size() == 1",
+        message: "spec.model.source: give exactly one of pvc, http and hf",
+    },
+    Rule {
+        path: "spec.model.source.pvc",
+        rule: "!self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..' || p == '.' || p == '')",
+        message: "spec.model.source.pvc.path: must be relative to the volume and hold no `..`",
+    },
+    Rule {
+        path: "spec.model.source.http",
+        rule: "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && !self.url.contains('@')",
+        message: "spec.model.source.http.url: must be an http:// or https:// address without a credential",
+    },
+    Rule {
+        path: "spec.external",
+        rule: "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#')",
+        message: "spec.external.url: must be an http:// or https:// base address without credential, ? or #; put a credential in a Secret and name it by spec.external.authSecretRef",
+    },
+    Rule {
+        path: "spec.server.env[]",
+        rule: "!(has(self.value) && has(self.valueFrom))",
+        message: "spec.server.env: give value or valueFrom, not both",
+    },
+    Rule {
+        path: "spec.server.env[].valueFrom",
+        rule: "[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].filter(x, x).size() == 1",
+        message: "spec.server.env.valueFrom: give exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+    },
+];
+
+/// Rules of ModelGateway.
+pub const GATEWAY_RULES: &[Rule] = &[
+    Rule {
+        path: "spec",
+        rule: "!(has(self.auth) && has(self.auth.anonymous) && self.auth.anonymous && has(self.expose) && self.expose.type != 'None') || (has(self.auth.anonymousExposed) && self.auth.anonymousExposed)",
+        message: "spec.auth.anonymous: with spec.expose everybody who reaches the gateway could use it; set spec.auth.anonymousExposed: true if that is meant, or list an issuer under spec.auth.oidc",
+    },
+    Rule {
+        path: "spec.listeners",
+        rule: "(has(self.http) ? self.http.port : 5000) != (has(self.metrics) ? self.metrics.port : 8082)",
+        message: "spec.listeners: http and metrics have the same port; give one another",
+    },
+    Rule {
+        path: "spec.listeners",
+        rule: "!((has(self.http) ? self.http.port : 5000) in [8083, 8084]) && !((has(self.metrics) ? self.metrics.port : 8082) in [8083, 8084])",
+        message: "spec.listeners: ports 8083 and 8084 are taken by the gateway itself; choose another",
+    },
+    Rule {
+        path: "spec.protocols",
+        rule: "self.all(p, self.exists_one(q, q == p))",
+        message: "spec.protocols: a protocol is named twice; name each once",
+    },
+    Rule {
+        path: "spec.auth.oidc[]",
+        rule: "isURL(self.issuer) && url(self.issuer).getScheme() in ['http', 'https'] && !self.issuer.contains('@') && !self.issuer.contains('?') && !self.issuer.contains('#')",
+        message: "spec.auth.oidc.issuer: must be an http:// or https:// address as the tokens spell it",
+    },
+    Rule {
+        path: "spec.routes[]",
+        rule: "self.backends.exists(b, !has(b.weight) || b.weight > 0)",
+        message: "spec.routes.backends: every weight is 0; give one backend a weight",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "self.type != 'None' || !(has(self.host) || has(self.className))",
+        message: "spec.expose.host and spec.expose.className are for spec.expose.type: Ingress; set the type or remove them",
+    },
+];
