@@ -1,0 +1,121 @@
+//! Command line and environment: each flag has the environment name `MODELGATE_ENGINE_<FLAG>`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Serve one GGUF model with the OpenAI API.
+#[derive(Debug, Parser)]
+#[command(name = "modelgate-engine", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `modelgate-engine`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load a model and answer requests until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+}
+
+/// Settings of `modelgate-engine serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The GGUF file to load.
+    #[arg(long, value_name = "FILE.gguf", env = "MODELGATE_ENGINE_MODEL")]
+    pub model: PathBuf,
+
+    /// The name that requests use; the file's name without `.gguf` if not given.
+    #[arg(long, value_name = "NAME", env = "MODELGATE_ENGINE_MODEL_NAME")]
+    pub model_name: Option<String>,
+
+    /// Another name that requests may use; may be repeated (in the environment: separated by commas).
+    #[arg(long = "alias", value_name = "NAME", env = "MODELGATE_ENGINE_ALIAS", value_delimiter = ',')]
+    pub aliases: Vec<String>,
+
+    /// Tokens of prompt and answer together, for each request; the model's own length, 4096 at most, if not given.
+    #[arg(long, value_name = "TOKENS", env = "MODELGATE_ENGINE_CONTEXT_LENGTH",
+          value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    pub context_length: Option<u32>,
+
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MODELGATE_ENGINE_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+
+    /// Listen on this Unix socket instead of an address.
+    #[arg(long, value_name = "PATH", env = "MODELGATE_ENGINE_UNIX_SOCKET", conflicts_with = "listen")]
+    pub unix_socket: Option<PathBuf>,
+
+    /// Threads that compute; the processors this process may use if not given.
+    #[arg(long, value_name = "N", env = "MODELGATE_ENGINE_THREADS",
+          value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub threads: Option<u16>,
+
+    /// Requests that are computed at the same time; each has the whole context length.
+    #[arg(long, value_name = "N", env = "MODELGATE_ENGINE_PARALLEL", default_value_t = 2,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub parallel: u16,
+
+    /// Requests that may wait beside the running ones; the next one gets 429.
+    #[arg(long, value_name = "N", env = "MODELGATE_ENGINE_QUEUE", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(0..=4096))]
+    pub queue: u16,
+
+    /// Seconds that running requests get to finish after SIGTERM.
+    #[arg(long, value_name = "SECONDS", env = "MODELGATE_ENGINE_DRAIN_TIMEOUT", default_value_t = 30)]
+    pub drain_timeout: u16,
+
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", env = "MODELGATE_ENGINE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl ServeArgs {
+    /// The name under which the model is served.
+    #[must_use]
+    pub fn served_name(&self) -> String {
+        match &self.model_name {
+            Some(name) => name.clone(),
+            None => self.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into()),
+        }
+    }
+}
+
+/// Shapes of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command};
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_has_its_environment_name() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for arg in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let flag = arg.get_long().unwrap().to_uppercase().replace('-', "_");
+            let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment name"));
+            assert_eq!(env.to_str().unwrap(), format!("MODELGATE_ENGINE_{flag}"));
+        }
+    }
+
+    #[test]
+    fn the_model_is_named_after_its_file_unless_a_name_is_given() {
+        let Command::Serve(args) = Cli::parse_from(["e", "serve", "--model", "/m/Smol.Q4_1.gguf"]).command;
+        assert_eq!(args.served_name(), "Smol.Q4_1");
+        let Command::Serve(args) =
+            Cli::parse_from(["e", "serve", "--model", "/m/a.gguf", "--model-name", "smol"]).command;
+        assert_eq!(args.served_name(), "smol");
+    }
+}

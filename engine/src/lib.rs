@@ -1,0 +1,12 @@
+//! An OpenAI-compatible server for one GGUF model, on the CPU, with llama.cpp underneath.
+//!
+//! A request passes through the folders in this order: `http` (limits, routes, streams) → `api` (the OpenAI dialect:
+//! what is accepted, how answers look) → `infer` (queue, tokens, sampling, text). `metrics` counts every request
+//! once, whichever way it ends; `app` puts the parts together and owns start and stop.
+
+pub mod api;
+pub mod app;
+pub mod args;
+pub mod http;
+pub mod infer;
+pub mod metrics;
