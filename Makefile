@@ -1,0 +1,91 @@
+# Every task of the project. `make` alone lists them; each is one or two commands that also work by hand.
+# The local cluster needs Linux and root; everything above the line "local cluster" needs neither.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Model file (GGUF) for `run` and `try`; without one `run` takes a small model and `try` canned answers.
+MODEL ?=
+# 1: `run` ends by itself after showing the completion.
+ONCE ?=
+# standalone: `run` starts engine, gateway and Prometheus without Kubernetes.
+MODE ?=
+# Ports on this machine's loopback; each program says its default.
+API_PORT ?=
+GATEWAY_PORT ?=
+PROMETHEUS_PORT ?=
+# Which suite `test-full` runs.
+SUITE ?=
+
+DENY_VERSION := 0.20.2
+CACHE := $(or $(MODELGATE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/modelgate,$(HOME)/.cache/modelgate))
+DENY := $(CACHE)/cargo-deny/$(DENY_VERSION)/bin/cargo-deny
+TESTKIT := cargo run -q --release -p testkit --
+RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE),--mode '$(MODE)') \
+	$(if $(API_PORT),--api-port '$(API_PORT)') $(if $(GATEWAY_PORT),--gateway-port '$(GATEWAY_PORT)') \
+	$(if $(PROMETHEUS_PORT),--prometheus-port '$(PROMETHEUS_PORT)')
+
+.PHONY: help try develop-local fmt lint deny check crds run model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME"
+
+try: ## Gateway with canned answers, or with MODEL=FILE.gguf; no root, no Kubernetes
+	@MODEL='$(MODEL)' GATEWAY_PORT='$(GATEWAY_PORT)' .ci/try
+
+develop-local: ## Gateway with canned answers, rebuilt and restarted when its source changes
+	@GATEWAY_PORT='$(GATEWAY_PORT)' .ci/develop-local
+
+fmt: ## Format all sources
+	cargo fmt --all
+
+lint: deny ## Format, clippy and dependency checks
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: $(DENY) ## Licences, sources and banned crates (cargo-deny, built once into the cache)
+	$(DENY) --all-features check --hide-inclusion-graph bans licenses sources
+
+$(DENY):
+	cargo install --locked --quiet --version $(DENY_VERSION) --root $(CACHE)/cargo-deny/$(DENY_VERSION) cargo-deny
+
+# `api` is checked alone first: the workspace's build always has its feature `crd` on, the gateway's never.
+check: lint ## Lint, then unit, golden and property tests and the repository's rules; no root, no cluster
+	cargo check --locked -p modelgate-api
+	cargo test --locked --workspace
+
+crds: ## Write crds/*.yaml anew from the types in api/
+	UPDATE=1 cargo test -q --locked -p modelgate-api --features crd --test crds
+
+# ---- local cluster: Linux and root ----
+
+run: ## The whole path on a local cluster: resources applied, pods ready, a completion, targets up
+	$(TESTKIT) run $(RUN_FLAGS)
+
+model: ## Fetch the small model for tests into the cache
+	$(TESTKIT) model
+
+cluster-up: ## Start the local cluster
+	$(TESTKIT) cluster up
+
+cluster-down: ## Stop the local cluster and remove what it left on this machine
+	$(TESTKIT) cluster down
+
+cluster-status: ## Say what of the local cluster runs
+	$(TESTKIT) cluster status
+
+test-cluster: ## Tests on the local cluster
+	cargo test --locked --release -p testkit --features cluster -- --test-threads=1
+
+# ---- the gates ----
+
+test: check ## Everything that must pass before a change goes in
+
+test-full: ## Suites that run longer or need more than `test`: SUITE=NAME
+	@echo "make test-full: no suite named '$(SUITE)'; there is none yet beside those of 'make test' (docs/testing.md)" >&2; exit 2
+
+clean-cache: ## Empty the cache of built tools and fetched models
+	$(TESTKIT) clean-cache
