@@ -64,3 +64,28 @@ fn every_string_and_list_of_a_spec_has_a_bound() {
         assert!(faults.is_empty(), "{}: no maxLength or maxItems at {faults:?}", definition.spec.names.kind);
     }
 }
+
+#[test]
+fn no_enumerated_value_is_a_word_that_yaml_reads_as_something_else() {
+    fn walk(path: &str, node: &serde_json::Value, faults: &mut Vec<String>) {
+        for value in node.get("enum").and_then(serde_json::Value::as_array).into_iter().flatten() {
+            let word = value.as_str().unwrap_or_default().to_ascii_lowercase();
+            if ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"].contains(&word.as_str()) {
+                faults.push(format!("{path}: {value}"));
+            }
+        }
+        for (name, child) in node.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten() {
+            walk(&format!("{path}.{name}"), child, faults);
+        }
+        if let Some(items) = node.get("items") {
+            walk(&format!("{path}[]"), items, faults);
+        }
+    }
+    for definition in crd::all().unwrap() {
+        let json = serde_json::to_value(&definition).unwrap();
+        let spec = json.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap();
+        let mut faults = Vec::new();
+        walk("spec", spec, &mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+}

@@ -87,6 +87,7 @@ fn a_vllm_backend_needs_an_endpoint_without_kubernetes() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table of cases
 fn each_mistake_is_named_with_its_field_and_its_fix() {
     let anonymous = GATEWAY.replace(
         "oidc: [{issuer: https://gitlab.example.com, audiences: [gitlab-code-suggestions], caSecretRef: {name: gitlab-ca}}]",

@@ -221,7 +221,7 @@ pub struct Toleration {
 #[serde(rename_all = "camelCase")]
 pub struct MonitoringSpec {
     /// `Auto`: a ServiceMonitor where the Prometheus Operator's API is served, with the operator's default labels and
-    /// `labels`. `Manual`: the same with `labels` alone. `Off`: none.
+    /// `labels`. `Manual`: the same with `labels` alone. `Disabled`: none.
     #[serde(default)]
     pub mode: MonitoringMode,
     /// Labels put on the ServiceMonitor, such as those that a Prometheus selects by.
@@ -240,8 +240,8 @@ pub enum MonitoringMode {
     Auto,
     /// Made where the API is served, with the labels given here alone.
     Manual,
-    /// Not made.
-    Off,
+    /// Not made. (`Off` would be read as a boolean by YAML 1.1, and so by kubectl.)
+    Disabled,
 }
 
 #[cfg(test)]
