@@ -1,0 +1,1 @@
+//! The cluster starts, runs and leaves nothing behind.
