@@ -21,10 +21,25 @@ struct Argument {
     line: usize,
 }
 
+/// Arguments of commands that help shows. A command with `#[command(hide = true)]` is for the program itself.
 fn arguments(text: &str) -> Vec<Argument> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
+    let mut end_of_hidden: Option<String> = None;
     for (start, line) in lines.iter().enumerate() {
+        if let Some(end) = &end_of_hidden {
+            // A variant without arguments of its own ends on its only line.
+            let one_line = lines[start - 1].trim_start().starts_with("#[command(hide") && line.ends_with(',');
+            if one_line || line == end {
+                end_of_hidden = None;
+            }
+            continue;
+        }
+        if line.trim_start().starts_with("#[command(hide = true") {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            end_of_hidden = Some(format!("{indent}}},"));
+            continue;
+        }
         if !line.trim_start().starts_with("#[arg(") {
             continue;
         }
@@ -115,7 +130,29 @@ pub fn metrics(text: &str) -> Vec<Named> {
             name.strip_prefix("modelgate_").is_some_and(|rest| !rest.is_empty()) && !CRATES.contains(&name);
         spelled && (ours || (others && UNITS.iter().any(|unit| name.ends_with(unit))))
     };
-    literals(text).into_iter().filter(|Named { name, .. }| is_family(name)).collect()
+    let mut found: Vec<Named> =
+        literals(text).into_iter().filter(|Named { name, .. }| is_family(name)).collect();
+    found.extend(composed(text));
+    found
+}
+
+/// Families whose names a file puts together: `format!("modelgate_x_{name}")` and the names its constructors are given.
+fn composed(text: &str) -> Vec<Named> {
+    const CONSTRUCTORS: [&str; 4] = ["opts(", "counter(", "gauge(", "histogram("];
+    let prefix = |Named { name, .. }: Named| {
+        name.strip_suffix("{name}").filter(|prefix| prefix.starts_with("modelgate_")).map(str::to_owned)
+    };
+    let Some(prefix) = literals(text).into_iter().find_map(prefix) else { return Vec::new() };
+    let mut found = Vec::new();
+    for constructor in CONSTRUCTORS {
+        for (at, _) in text.match_indices(constructor) {
+            let argument = text[at + constructor.len()..].trim_start();
+            let name = argument.strip_prefix('"').and_then(|argument| argument.split('"').next());
+            let line = text[..at].lines().count();
+            found.extend(name.map(|name| Named { name: format!("{prefix}{name}"), line }));
+        }
+    }
+    found
 }
 
 /// String literals without escapes that stand on one line, comments left out.
@@ -151,6 +188,17 @@ struct Arguments {
     aliases: Vec<String>,
     #[arg(short)]
     quiet: bool,
+    #[command(hide = true)]
+    Inner { spec: PathBuf },
+    #[command(hide = true)]
+    Relay {
+        #[arg(long)]
+        socket: PathBuf,
+    },
+    Up {
+        #[arg(long)]
+        r#gpus: u32,
+    },
 }
 // "MODELGATE_COMMENT"
 const A: [&str; 2] = ["METRICS_PORT", "not_a_name"];
@@ -167,7 +215,7 @@ mod tests { const B: &str = "MODELGATE_TEST"; }
     #[test]
     fn names_are_found_where_users_meet_them_and_nowhere_else() {
         let source = before_tests(SOURCE);
-        assert_eq!(names(flags(source)), ["--listen", "--alias"]);
+        assert_eq!(names(flags(source)), ["--listen", "--alias", "--gpus"]);
         assert_eq!(
             names(environment("gateway/src/a.rs", source)),
             ["ALIASES", "MODELGATE_LISTEN", "METRICS_PORT"]
@@ -175,5 +223,16 @@ mod tests { const B: &str = "MODELGATE_TEST"; }
         assert_eq!(names(environment("tests/src/a.rs", source)), ["ALIASES", "MODELGATE_LISTEN"]);
         assert_eq!(names(metrics(source)), ["modelgate_requests_total", "http_requests_total"]);
         assert_eq!(flags(source)[0].line, 4);
+    }
+
+    #[test]
+    fn names_put_together_from_a_prefix_are_found_whole() {
+        let source = r#"
+let opts = |name| Opts::new(format!("modelgate_operator_{name}"), "Help");
+leader: counter("leader", "Whether this one leads.")?,
+applies: counter(
+    "apply_total",
+"#;
+        assert_eq!(names(metrics(source)), ["modelgate_operator_leader", "modelgate_operator_apply_total"]);
     }
 }
