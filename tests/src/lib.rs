@@ -7,6 +7,7 @@ pub mod cache;
 pub mod cluster;
 pub mod command;
 pub mod image;
+pub mod instruments;
 pub mod model;
 pub mod preflight;
 pub mod progress;
