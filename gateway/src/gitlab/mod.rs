@@ -1,1 +1,27 @@
-//! GitLab's code completion contract: request body → validated request or the error body of the seed; answer → JSON.
+//! GitLab's completion protocol: body → request, answer → body, and the headers around both. Everything here is pure; the
+//! pipeline calls it and does the network I/O.
+//!
+//! Clients were built against a FastAPI service, so bodies are read with Python's rules and refused with pydantic's words;
+//! `tests/golden/gitlab/` holds what the original answers.
+
+mod answer;
+mod auth;
+mod cors;
+mod decode;
+pub mod error_bodies;
+mod headers;
+mod json;
+mod language;
+mod python;
+mod request;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use answer::{Answer, Choice, render_answer};
+pub use auth::{AuthError, auth_headers};
+pub use cors::{Preflight, preflight, simple_headers};
+pub use headers::{process_time, request_id};
+pub use language::language;
+pub use python::Integer;
+pub use request::{CompletionRequest, Experiment, Rejection, Telemetry, parse_completion};

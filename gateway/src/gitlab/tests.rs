@@ -1,0 +1,311 @@
+//! The golden corpus, and properties that no corpus shows.
+
+use http::{HeaderMap, HeaderValue, Method};
+use modelgate_api::v1alpha1::Compat;
+use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+use serde_json::{Value as Json, json};
+
+use super::json::{Value, parse};
+use super::python::float_repr;
+use super::{
+    Answer, AuthError, Choice, CompletionRequest, auth_headers, language, parse_completion, preflight,
+};
+use super::{process_time, render_answer, request_id, simple_headers};
+
+fn body_of(parts: &Json) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in parts.as_array().unwrap() {
+        if let Some(text) = part.as_str() {
+            out.extend_from_slice(text.as_bytes());
+        } else if let Some(hex) = part["hex"].as_str() {
+            out.extend(
+                hex.as_bytes()
+                    .chunks(2)
+                    .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()),
+            );
+        } else {
+            let times = usize::try_from(part["times"].as_u64().unwrap()).unwrap();
+            out.extend_from_slice(part["repeat"].as_str().unwrap().repeat(times).as_bytes());
+        }
+    }
+    out
+}
+
+fn shown(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= 400 { text.to_owned() } else { format!("{length} code points") }
+}
+
+fn read(request: &CompletionRequest) -> Json {
+    let text = |text: &Option<String>| text.as_deref().map(shown);
+    json!({
+        "prompt_version": request.prompt_version,
+        "project_path": text(&request.project_path),
+        "project_id": request.project_id.as_ref().map(ToString::to_string),
+        "file_name": shown(&request.file_name),
+        "language_identifier": text(&request.language_identifier),
+        "prefix": shown(&request.prefix),
+        "suffix": shown(&request.suffix),
+        "telemetry": request.telemetry.iter().map(|item| json!({
+            "model_engine": text(&item.model_engine),
+            "model_name": text(&item.model_name),
+            "lang": text(&item.lang),
+            "experiments": item.experiments.iter()
+                .map(|experiment| json!([shown(&experiment.name), experiment.variant.to_string()])).collect::<Vec<_>>(),
+            "requests": item.requests,
+            "accepts": item.accepts,
+            "errors": item.errors,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn every_body_of_the_corpus_is_answered_as_the_original_answers_it() {
+    let corpus: Json = serde_json::from_str(include_str!("../../tests/golden/gitlab/requests.json")).unwrap();
+    let mut wrong = Vec::new();
+    for case in corpus.as_array().unwrap() {
+        let expected = if case["ours"].is_null() { case } else { &case["ours"] };
+        let ours = match parse_completion(case["contentType"].as_str(), &body_of(&case["body"])) {
+            Ok(request) => json!({"status": 200, "read": read(&request)}),
+            Err(refusal) => {
+                json!({"status": refusal.status, "answer": String::from_utf8(refusal.body).unwrap()})
+            }
+        };
+        if ["status", "read", "answer"].iter().any(|member| expected[member] != ours[member]) {
+            wrong.push(format!("{}\n  expected {expected}\n  got {ours}", case["name"]));
+        }
+    }
+    assert!(corpus.as_array().unwrap().len() > 300, "the corpus is not whole");
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Our value as serde_json holds it; `None` where it cannot.
+fn as_serde(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Integer(digits) => serde_json::from_str(digits).ok()?,
+        Value::Float(value) => serde_json::Number::from_f64(*value)?.into(),
+        Value::Text(text) => Json::String(text.clone()),
+        Value::Array(items) => items.iter().map(as_serde).collect::<Option<Vec<_>>>()?.into(),
+        Value::Object(members) => Json::Object(
+            members
+                .iter()
+                .map(|(name, value)| Some((name.clone(), as_serde(value)?)))
+                .collect::<Option<_>>()?,
+        ),
+    })
+}
+
+fn documents() -> impl prop::strategy::Strategy<Value = Json> {
+    use prop::strategy::Strategy;
+    let leaf = prop::strategy::Union::new([
+        any::<Option<bool>>().prop_map(|value| json!(value)).boxed(),
+        any::<i64>().prop_map(|value| json!(value)).boxed(),
+        // serde_json rounds some decimals; eighths are exact.
+        any::<i32>().prop_map(|value| json!(f64::from(value) / 8.0)).boxed(),
+        any::<String>().prop_map(|value| json!(value)).boxed(),
+    ]);
+    leaf.prop_recursive(6, 40, 6, |inner| {
+        prop::strategy::Union::new([
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from).boxed(),
+            prop::collection::hash_map(any::<String>(), inner, 0..6).prop_map(|map| json!(map)).boxed(),
+        ])
+    })
+}
+
+proptest! {
+    #[test]
+    fn json_that_serde_json_writes_is_read_to_the_same_value(document in documents()) {
+        for text in [document.to_string(), serde_json::to_string_pretty(&document).unwrap()] {
+            let reread: Json = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(as_serde(&parse(&text).unwrap()), Some(reread));
+        }
+    }
+
+    #[test]
+    fn no_body_panics_and_what_serde_json_takes_is_taken(body in "[\\[\\]{}\",:\\\\ue0-9.+\\-a-zN\u{e9}\u{1f600}\\x00-\\x20]{0,40}") {
+        let ours = parse(&body);
+        if serde_json::from_str::<Json>(&body).is_ok() {
+            prop_assert!(ours.is_ok());
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..60)) {
+        if let Err(refusal) = parse_completion(None, &body) {
+            prop_assert!(serde_json::from_slice::<Json>(&refusal.body).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_printed_float_reads_back_to_the_same_float(value in any::<f64>()) {
+        prop_assert!(!value.is_finite() || float_repr(value).parse::<f64>().unwrap().to_bits() == value.to_bits());
+    }
+}
+
+#[test]
+fn files_have_the_language_of_their_extension() {
+    for (name, expected) in [
+        ("a.py", Some("python")),
+        ("dir.py/b.rb", Some("ruby")),
+        ("x.C", Some("cpp")),
+        ("x.c", Some("c")),
+        ("x.H", Some("cpp")),
+        ("x.h++", Some("cpp")),
+        ("x.PY", None),
+        ("Makefile", None),
+        ("", None),
+        ("a.tsx", Some("ts")),
+        ("a.b.kts", Some("kotlin")),
+        ("a.phpt", Some("php")),
+        ("a.", None),
+        (".py", None),
+        ("é.rs", Some("rust")),
+        ("a.cs", Some("csharp")),
+    ] {
+        assert_eq!(language(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_answer_is_written_as_the_original_writes_it() {
+    let choices = [Choice { text: "é\"\n\u{1f600}", finish_reason: "stop" }];
+    let answer = Answer {
+        id: "cmpl-1",
+        engine: "vertex-ai",
+        name: "code-gecko",
+        lang: Some("python"),
+        experiments: &[("exp_truncate_suffix", 0)],
+        created: 1_682_031_100,
+        choices: &choices,
+    };
+    let strict = String::from_utf8(render_answer(&answer, Compat::Strict)).unwrap();
+    assert_eq!(
+        strict,
+        "{\"id\":\"id\",\"model\":{\"engine\":\"vertex-ai\",\"name\":\"code-gecko\",\"lang\":\"python\"},\"experiments\":[{\"name\":\"exp_truncate_suffix\",\"variant\":0}],\"object\":\"text_completion\",\"created\":1682031100,\"choices\":[{\"text\":\"é\\\"\\n\u{1f600}\",\"index\":0,\"finish_reason\":\"length\"}]}"
+    );
+    let current = String::from_utf8(render_answer(&answer, Compat::Current)).unwrap();
+    assert!(
+        current.starts_with("{\"id\":\"cmpl-1\"") && current.ends_with("\"finish_reason\":\"stop\"}]}"),
+        "{current}"
+    );
+    let nothing = Answer { lang: None, experiments: &[], choices: &[], ..answer };
+    let strict = String::from_utf8(render_answer(&nothing, Compat::Strict)).unwrap();
+    assert!(strict.contains("\"lang\":\"\"},\"experiments\":[]"), "{strict}");
+    assert!(
+        strict.ends_with("\"choices\":[{\"text\":\"\",\"index\":0,\"finish_reason\":\"length\"}]}"),
+        "{strict}"
+    );
+    let current = String::from_utf8(render_answer(&nothing, Compat::Current)).unwrap();
+    assert!(current.ends_with("\"choices\":[]}"), "{current}");
+}
+
+#[test]
+fn authorization_is_refused_in_the_original_order() {
+    type Case = (&'static [(&'static str, &'static str)], Result<&'static str, AuthError>);
+    let cases: &[Case] = &[
+        (&[], Err(AuthError::Missing)),
+        (&[("x-gitlab-authentication-type", "oidc")], Err(AuthError::Missing)),
+        (&[("authorization", "Basic x")], Err(AuthError::Malformed)),
+        (&[("authorization", "")], Err(AuthError::Malformed)),
+        (
+            &[("authorization", "Bearer\tx"), ("x-gitlab-authentication-type", "oidc")],
+            Err(AuthError::Malformed),
+        ),
+        (
+            &[
+                ("authorization", "Bearer a"),
+                ("authorization", "Bearer a"),
+                ("x-gitlab-authentication-type", "oidc"),
+            ],
+            Err(AuthError::Malformed),
+        ),
+        (&[("authorization", "Bearer a")], Err(AuthError::TokenType)),
+        (
+            &[("authorization", "Bearer a"), ("x-gitlab-authentication-type", "OIDC")],
+            Err(AuthError::TokenType),
+        ),
+        (
+            &[
+                ("authorization", "Bearer a"),
+                ("x-gitlab-authentication-type", "oidc"),
+                ("x-gitlab-authentication-type", "oidc"),
+            ],
+            Err(AuthError::TokenType),
+        ),
+        (&[("authorization", "bEARER a.b.c"), ("x-gitlab-authentication-type", "oidc")], Ok("a.b.c")),
+        (&[("authorization", "Bearer"), ("x-gitlab-authentication-type", "oidc")], Ok("")),
+    ];
+    for (headers, expected) in cases {
+        let mut map = HeaderMap::new();
+        for (name, value) in *headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        assert_eq!(auth_headers(&map), *expected, "{headers:?}");
+    }
+    assert_eq!(AuthError::Missing.body(), r#"{"error":"No authorization header presented"}"#);
+    assert_eq!(AuthError::Forbidden.body(), r#"{"error":"Forbidden by auth provider"}"#);
+}
+
+#[test]
+fn only_a_version_4_uuid_of_the_caller_is_kept_as_request_id() {
+    for kept in ["0b7c5e9e-7a3b-4b8e-9d2a-3f1f0c9f5b11", "0b7c5e9e7a3b4b8e9d2a3f1f0c9f5b11"] {
+        assert_eq!(request_id(Some(kept)), kept);
+    }
+    for refused in
+        [None, Some(""), Some("01H8XYZ"), Some("0b7c5e9e-7a3b-1b8e-9d2a-3f1f0c9f5b11"), Some("x\u{e9}")]
+    {
+        let id = request_id(refused);
+        assert!(
+            Some(id.as_str()) != refused && id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn the_process_time_is_spelled_as_python_spells_a_float() {
+    for (nanos, expected) in [
+        (0, "0.0"),
+        (1_500_000_000, "1.5"),
+        (20_000, "2e-05"),
+        (123_456, "0.000123456"),
+        (2_000_000_000, "2.0"),
+    ] {
+        assert_eq!(process_time(std::time::Duration::from_nanos(nanos)), expected);
+    }
+}
+
+#[test]
+fn a_preflight_is_answered_and_origins_are_allowed() {
+    let mut headers = HeaderMap::new();
+    assert_eq!((preflight(&Method::OPTIONS, &headers), simple_headers(&headers).len()), (None, 0));
+    headers.insert("origin", HeaderValue::from_static("https://a.example"));
+    assert_eq!(preflight(&Method::OPTIONS, &headers), None);
+    headers.insert("access-control-request-method", HeaderValue::from_static("POST"));
+    headers.insert("access-control-request-headers", HeaderValue::from_static("authorization, x-a"));
+    assert_eq!(preflight(&Method::POST, &headers), None);
+    let answer = preflight(&Method::OPTIONS, &headers).unwrap();
+    let lines: Vec<String> =
+        answer.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    assert_eq!((answer.status.as_u16(), answer.body), (200, "OK"));
+    assert_eq!(
+        lines,
+        [
+            "access-control-allow-origin: *",
+            "access-control-allow-methods: POST",
+            "access-control-max-age: 600",
+            "access-control-allow-headers: authorization, x-a"
+        ]
+    );
+    headers.insert("access-control-request-method", HeaderValue::from_static("PUT"));
+    let answer = preflight(&Method::OPTIONS, &headers).unwrap();
+    assert_eq!((answer.status.as_u16(), answer.body), (400, "Disallowed CORS method"));
+    assert_eq!(
+        simple_headers(&headers),
+        [("access-control-allow-origin".parse().unwrap(), HeaderValue::from_static("*"))]
+    );
+    headers.insert("cookie", HeaderValue::from_static("a=b"));
+    assert_eq!(simple_headers(&headers).len(), 2);
+}
