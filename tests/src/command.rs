@@ -56,15 +56,28 @@ pub fn pause(length: Duration) -> Result<()> {
     check_interrupt()
 }
 
+/// An answer that no waiting will change.
+#[derive(Debug)]
+pub struct Hopeless(pub String);
+
+impl std::fmt::Display for Hopeless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Hopeless {}
+
 /// Repeats a question until it is answered with yes, `limit` passes, or an interrupt.
 ///
 /// # Errors
-/// The question's last answer, when the limit passed.
+/// The question's last answer, when the limit passed; a [`Hopeless`] one at once.
 pub fn wait_until(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + limit;
     loop {
         match ask() {
             Ok(()) => return Ok(()),
+            Err(error) if error.is::<Hopeless>() => return Err(error.context(what.to_owned())),
             Err(error) if Instant::now() >= end => {
                 return Err(error).with_context(|| format!("{what}: not within {} s", limit.as_secs()));
             }
@@ -230,6 +243,15 @@ mod tests {
         command.args(["-c", "sleep 600 & echo $!; wait"]);
         let error = output(&mut command, None, Duration::from_millis(300)).unwrap_err();
         assert!(format!("{error:#}").contains("not done within"), "{error:#}");
+    }
+
+    #[test]
+    fn waiting_ends_at_once_when_it_is_hopeless_and_with_the_last_answer_when_it_is_late() {
+        let hour = Duration::from_secs(3600);
+        let error = wait_until(hour, "node ready", || Err(Hopeless("it ended".into()).into())).unwrap_err();
+        assert_eq!(format!("{error:#}"), "node ready: it ended");
+        let error = wait_until(Duration::ZERO, "node ready", || bail!("not yet")).unwrap_err();
+        assert_eq!(format!("{error:#}"), "node ready: not within 0 s: not yet");
     }
 
     #[test]

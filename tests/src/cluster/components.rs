@@ -86,6 +86,12 @@ fn api_server(layout: &Layout) -> Vec<String> {
         ("secure-port", "6443"),
         ("etcd-servers", "http://127.0.0.1:2379"),
         ("client-ca-file", &layout.pki("ca.crt")),
+        // Nobody holds such a certificate; without this setting others wait for a file that never comes.
+        ("requestheader-client-ca-file", &layout.pki("ca.crt")),
+        ("requestheader-allowed-names", "front-proxy-client"),
+        ("requestheader-username-headers", "X-Remote-User"),
+        ("requestheader-group-headers", "X-Remote-Group"),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
         ("tls-cert-file", &layout.pki("apiserver.crt")),
         ("tls-private-key-file", &layout.pki("apiserver.key")),
         ("kubelet-certificate-authority", &layout.pki("ca.crt")),

@@ -132,7 +132,7 @@ volumePluginDir: '{plugins}'
 serializeImagePulls: false
 registerWithTaints: []
 # A full disk of the person's machine must not empty the cluster.
-evictionHard: {{memory.available: '0', nodefs.available: '0%', imagefs.available: '0%', nodefs.inodesFree: '0%'}}
+evictionHard: {{memory.available: '0%', nodefs.available: '0%', imagefs.available: '0%', nodefs.inodesFree: '0%'}}
 imageGCHighThresholdPercent: 100
 imageMinimumGCAge: 48h
 nodeStatusUpdateFrequency: 5s
@@ -160,7 +160,6 @@ fn corefile(layout: &Layout) -> String {
     let kubeconfig = layout.inner_kubeconfig("coredns");
     format!(
         ".:53 {{
-    bind {NODE_ADDRESS}
     errors
     health 127.0.0.1:8054
     ready 127.0.0.1:8055

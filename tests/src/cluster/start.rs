@@ -14,7 +14,7 @@ use super::state::{Process, State, stat};
 use super::testkit_program;
 use super::{Cluster, Options, certs, components, components_of, config, images, init, namespace, remnants};
 use crate::cache::Cache;
-use crate::command::{begin_cleanup, read_this, wait_until};
+use crate::command::{Hopeless, begin_cleanup, read_this, wait_until};
 use crate::progress::step;
 use crate::tools::Tools;
 
@@ -62,7 +62,10 @@ fn bring_up(cluster: &mut Cluster, options: &Options) -> Result<()> {
         wait_until(NODE_LIMIT, "base objects", || cluster.apply(&base_objects()).map(|_| ()))?;
         let pause = images::pause(&cluster.layout.at("images"))?;
         wait_until(NODE_LIMIT, "container store", || cluster.import(&pause))?;
-        wait_until(NODE_LIMIT, "node ready", || node_ready(cluster))
+        wait_until(NODE_LIMIT, "node ready", || {
+            check_components(&cluster.layout)?;
+            node_ready(cluster)
+        })
     })?;
     cluster.state.complete = true;
     cluster.state.save(&cluster.cache)
@@ -177,11 +180,12 @@ pub(super) fn detach(command: &mut Command, log: &Path) -> Result<Process> {
     Process::of(child.id()).ok_or_else(|| anyhow!("it ended at once; {}", read_this(log)))
 }
 
-/// A component that ended more than twice will not come up by waiting.
+/// A component that keeps ending will not come up by waiting.
 fn check_components(layout: &Layout) -> Result<()> {
     for part in components_of(layout).unwrap_or_default() {
-        if part.ends > 2 {
-            bail!("{} ended {} times, last with {}", part.name, part.ends, part.last_end);
+        if part.ends > 4 {
+            let told = format!("{} ended {} times, last with {}", part.name, part.ends, part.last_end);
+            return Err(Hopeless(told).into());
         }
     }
     Ok(())
@@ -189,7 +193,7 @@ fn check_components(layout: &Layout) -> Result<()> {
 
 fn with_failed_component(layout: &Layout, error: anyhow::Error) -> anyhow::Error {
     let parts = components_of(layout).unwrap_or_default();
-    match parts.iter().find(|part| part.ends > 0) {
+    match parts.iter().filter(|part| part.ends > 0).max_by_key(|part| part.ends) {
         Some(part) => {
             let log = kept_logs(layout).join(format!("{}.log", part.name));
             let shown = read_this(&layout.log(&part.name))
