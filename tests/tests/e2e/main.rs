@@ -1,0 +1,9 @@
+//! The whole on a real cluster: API server, scheduler, kubelet and containers, the Prometheus Operator and Prometheus, a
+//! small model, and our own images installed by Helm. `make test-cluster` builds what it needs and runs it.
+//!
+//! Each module works in namespaces of its own, so any of them can be run alone. The tests share one cluster and run one
+//! after another in the order of their names; `uninstall` takes the product away and so stands last.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod crds;
+mod world;
