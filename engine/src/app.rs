@@ -38,7 +38,9 @@ pub enum AppError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The memory for the context is not there.
-    #[error("no memory for {parallel} × {context_length} tokens of context ({source}); lower --context-length or --parallel")]
+    #[error(
+        "no memory for {parallel} × {context_length} tokens of context ({source}); lower --context-length or --parallel"
+    )]
     Memory {
         /// `--parallel`
         parallel: u16,
@@ -115,13 +117,18 @@ async fn run(args: &ServeArgs) -> Result<(), AppError> {
     }
     let limit = if ended.is_ok() { Duration::from_secs(args.drain_timeout.into()) } else { Duration::ZERO };
     let mut drained = std::pin::pin!(graceful.shutdown());
-    tokio::select! {
-        () = &mut drained => {}
-        () = tokio::time::sleep(limit) => tracing::warn!("the time to finish is over; running requests are cut"),
-        () = signals.next() => tracing::warn!("asked again to stop; running requests are cut"),
+    let all_gone = tokio::select! {
+        () = &mut drained => true,
+        () = tokio::time::sleep(limit) => false,
+        () = signals.next() => false,
+    };
+    if !all_gone {
+        tracing::warn!("open requests are cut");
     }
     computing.stop(&state).await;
-    let _best_effort = tokio::time::timeout(LAST_WORDS, drained).await;
+    if !all_gone {
+        let _best_effort = tokio::time::timeout(LAST_WORDS, drained).await;
+    }
     ended
 }
 
@@ -194,8 +201,7 @@ fn load_and_compute(
         let trained = model.trained_context();
         tracing::warn!(context_length, trained, "--context-length is longer than the model was trained for");
     }
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = args.threads.unwrap_or_else(|| u16::try_from(processors).unwrap_or(u16::MAX));
+    let threads = args.threads.unwrap_or_else(default_threads);
     let options = SessionOptions { context_length, sequences: args.parallel, threads };
     let session = match Session::new(&model, &options) {
         Ok(session) => session,
@@ -217,6 +223,13 @@ fn load_and_compute(
     if state.ready.set(ready).is_ok() && loaded.send(Ok(())).is_ok() {
         scheduler::run(&model, session, Limits { sequences: args.parallel, context_length }, inbox);
     }
+}
+
+/// Half of the processors this process may use. The library's threads wait for each other in busy loops after every
+/// operation, so one that is not running, because another program has its processor, stops all of them.
+fn default_threads() -> u16 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(processors / 2).unwrap_or(u16::MAX).clamp(1, 512)
 }
 
 /// The two signals that end the server.

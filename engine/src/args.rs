@@ -41,14 +41,19 @@ pub struct ServeArgs {
     pub context_length: Option<u32>,
 
     /// Address and port to listen on.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "MODELGATE_ENGINE_LISTEN", default_value = "127.0.0.1:8000")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "MODELGATE_ENGINE_LISTEN",
+        default_value = "127.0.0.1:8000"
+    )]
     pub listen: SocketAddr,
 
     /// Listen on this Unix socket instead of an address.
     #[arg(long, value_name = "PATH", env = "MODELGATE_ENGINE_UNIX_SOCKET", conflicts_with = "listen")]
     pub unix_socket: Option<PathBuf>,
 
-    /// Threads that compute; the processors this process may use if not given.
+    /// Threads that compute; half of the processors this process may use if not given.
     #[arg(long, value_name = "N", env = "MODELGATE_ENGINE_THREADS",
           value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
@@ -78,7 +83,9 @@ impl ServeArgs {
     pub fn served_name(&self) -> String {
         match &self.model_name {
             Some(name) => name.clone(),
-            None => self.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into()),
+            None => {
+                self.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into())
+            }
         }
     }
 }

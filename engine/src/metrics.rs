@@ -6,15 +6,17 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
-const FIRST_TOKEN: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0];
+const FIRST_TOKEN: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0];
 const PER_TOKEN: &[f64] = &[0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5];
 const REQUEST: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-const TOKENS: &[f64] =
-    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0];
+const TOKENS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0,
+];
 
 /// The routes that generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,10 @@ impl Metrics {
     pub fn new(model_name: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let info = IntGaugeVec::new(
-            Opts::new("modelgate_engine_info", "Version of the engine and name of the model it serves; always 1."),
+            Opts::new(
+                "modelgate_engine_info",
+                "Version of the engine and name of the model it serves; always 1.",
+            ),
             &["version", "model_name"],
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), model_name]).set(1);
@@ -127,13 +132,19 @@ impl Metrics {
         let gauge = |name, help| register(&registry, IntGauge::new(name, help)?);
         let counter = |name, help| register(&registry, IntCounter::new(name, help)?);
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            register(&registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+            register(
+                &registry,
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?,
+            )
         };
         Ok(Self {
             requests: register(&registry, requests)?,
             waiting: gauge("modelgate_engine_requests_waiting", "Requests in the queue.")?,
             running: gauge("modelgate_engine_requests_running", "Requests being computed.")?,
-            prompt_tokens: counter("modelgate_engine_prompt_tokens_total", "Prompt tokens of requests begun.")?,
+            prompt_tokens: counter(
+                "modelgate_engine_prompt_tokens_total",
+                "Prompt tokens of requests begun.",
+            )?,
             generation_tokens: counter("modelgate_engine_generation_tokens_total", "Tokens generated.")?,
             time_to_first_token: histogram(
                 "modelgate_engine_time_to_first_token_seconds",
@@ -150,7 +161,11 @@ impl Metrics {
                 "From arrival to the last token, of complete requests.",
                 REQUEST,
             )?,
-            queue_duration: histogram("modelgate_engine_queue_duration_seconds", "Time in the queue.", REQUEST)?,
+            queue_duration: histogram(
+                "modelgate_engine_queue_duration_seconds",
+                "Time in the queue.",
+                REQUEST,
+            )?,
             request_prompt_tokens: histogram(
                 "modelgate_engine_request_prompt_tokens",
                 "Prompt tokens of a request begun.",
@@ -163,10 +178,19 @@ impl Metrics {
             )?,
             model_load: register(
                 &registry,
-                Gauge::new("modelgate_engine_model_load_seconds", "Time to load the model; 0 while loading.")?,
+                Gauge::new(
+                    "modelgate_engine_model_load_seconds",
+                    "Time to load the model; 0 while loading.",
+                )?,
             )?,
-            context_length: gauge("modelgate_engine_context_length_tokens", "Context of a request; 0 while loading.")?,
-            slots: gauge("modelgate_engine_parallel_requests", "Requests that can run at once; 0 while loading.")?,
+            context_length: gauge(
+                "modelgate_engine_context_length_tokens",
+                "Context of a request; 0 while loading.",
+            )?,
+            slots: gauge(
+                "modelgate_engine_parallel_requests",
+                "Requests that can run at once; 0 while loading.",
+            )?,
             registry,
         })
     }
@@ -321,8 +345,10 @@ mod tests {
         let text = text(&Metrics::new("m").unwrap());
         for route in ["completions", "chat_completions"] {
             for outcome in Outcome::ALL {
-                let line =
-                    format!("modelgate_engine_requests_total{{outcome=\"{}\",route=\"{route}\"}} 0", outcome.as_str());
+                let line = format!(
+                    "modelgate_engine_requests_total{{outcome=\"{}\",route=\"{route}\"}} 0",
+                    outcome.as_str()
+                );
                 assert!(text.contains(&line), "{line}");
             }
         }

@@ -70,7 +70,10 @@ pub fn read(body: &[u8], random: u32) -> Result<ChatRequest, ApiError> {
         }
     }
     if own.response_format.is_some_and(|format| format.kind != "text") {
-        return Err(ApiError::invalid("response_format", "response_format must be {\"type\": \"text\"} or absent"));
+        return Err(ApiError::invalid(
+            "response_format",
+            "response_format must be {\"type\": \"text\"} or absent",
+        ));
     }
     let newer = check_max_tokens("max_completion_tokens", own.max_completion_tokens)?;
     let max_tokens = newer.or(check_max_tokens("max_tokens", own.max_tokens)?);
@@ -130,11 +133,17 @@ mod tests {
             ("messages", r#"{"messages": []}"#),
             ("messages[0].role", r#"{"messages": [{"role": "tool", "content": "a"}]}"#),
             ("messages[0].content", r#"{"messages": [{"role": "user"}]}"#),
-            ("messages[0].content", r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#),
+            (
+                "messages[0].content",
+                r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#,
+            ),
             ("messages[0].content", r#"{"messages": [{"role": "user", "content": 1}]}"#),
             ("tools", r#"{"messages": [{"role": "user", "content": "a"}], "tools": [{}]}"#),
             ("max_tokens", r#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": -1}"#),
-            ("response_format", r#"{"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}}"#),
+            (
+                "response_format",
+                r#"{"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}}"#,
+            ),
         ] {
             match read(body.as_bytes(), 0) {
                 Err(ApiError::Invalid { param: Some(param), .. }) => assert_eq!(param, field, "{body}"),

@@ -66,7 +66,10 @@ pub fn read(body: &[u8], random: u32) -> Result<CompletionRequest, ApiError> {
     let own: Body = parse(body)?;
     let common = parse::<Params>(body)?.check(random)?;
     if own.best_of.is_some_and(|best_of| best_of != 1) {
-        return Err(ApiError::invalid("best_of", "best_of must be 1: this server gives one choice a request"));
+        return Err(ApiError::invalid(
+            "best_of",
+            "best_of must be 1: this server gives one choice a request",
+        ));
     }
     if own.echo == Some(true) {
         return Err(ApiError::invalid("echo", "echo is not supported; leave it out or set it to false"));

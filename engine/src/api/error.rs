@@ -104,6 +104,7 @@ impl ApiError {
             Self::UnknownModel { .. } => Some("model"),
             _ => None,
         };
-        json!({"error": {"message": self.to_string(), "type": kind, "param": param, "code": code}}).to_string()
+        json!({"error": {"message": self.to_string(), "type": kind, "param": param, "code": code}})
+            .to_string()
     }
 }

@@ -68,7 +68,9 @@ impl Params {
         let within = |name: &str, value: Option<f32>, low: f32, high: f32, default: f32| match value {
             None => Ok(default),
             Some(value) if (low..=high).contains(&value) => Ok(value),
-            Some(value) => Err(ApiError::invalid(name, format!("{name} is {value}; it must be from {low} to {high}"))),
+            Some(value) => {
+                Err(ApiError::invalid(name, format!("{name} is {value}; it must be from {low} to {high}")))
+            }
         };
         if self.n.is_some_and(|n| n != 1) {
             return Err(ApiError::invalid("n", "n must be 1: this server gives one choice a request"));
@@ -77,7 +79,10 @@ impl Params {
             return Err(ApiError::invalid("logit_bias", "logit_bias is not supported; leave it out"));
         }
         if self.top_k.is_some_and(|top_k| top_k < -1) {
-            return Err(ApiError::invalid("top_k", "top_k must be a positive number, or 0 or -1 for all tokens"));
+            return Err(ApiError::invalid(
+                "top_k",
+                "top_k must be a positive number, or 0 or -1 for all tokens",
+            ));
         }
         let stream = self.stream.unwrap_or(false);
         if self.stream_options.is_some() && !stream {
@@ -116,10 +121,16 @@ fn check_stops(stop: Option<OneOrMany>) -> Result<Vec<String>, ApiError> {
         Some(OneOrMany::Many(stops)) => stops,
     };
     if stops.len() > MAX_STOPS {
-        return Err(ApiError::invalid("stop", format!("stop has {} strings; {MAX_STOPS} at most", stops.len())));
+        return Err(ApiError::invalid(
+            "stop",
+            format!("stop has {} strings; {MAX_STOPS} at most", stops.len()),
+        ));
     }
     if stops.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES) {
-        return Err(ApiError::invalid("stop", format!("each stop string must have 1 to {MAX_STOP_BYTES} bytes")));
+        return Err(ApiError::invalid(
+            "stop",
+            format!("each stop string must have 1 to {MAX_STOP_BYTES} bytes"),
+        ));
     }
     Ok(stops)
 }
@@ -152,6 +163,10 @@ pub fn is_set(value: Option<&Value>) -> bool {
 /// # Errors
 /// When it is not JSON or a field has the wrong type.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would also fill the fields from an array, in order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::Invalid { param: None, message: "the body is not a JSON object".into() });
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -162,7 +177,9 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         };
         ApiError::Invalid { param, message }
     })?;
-    json.end()
-        .map_err(|error| ApiError::Invalid { param: None, message: format!("text after the JSON body: {error}") })?;
+    json.end().map_err(|error| ApiError::Invalid {
+        param: None,
+        message: format!("text after the JSON body: {error}"),
+    })?;
     Ok(parsed)
 }

@@ -149,13 +149,20 @@ mod tests {
     #[test]
     fn a_chat_stream_names_the_speaker_then_the_text_then_the_reason_then_the_usage() {
         let shape = shape(Route::ChatCompletions);
-        let stream =
-            shape.begin() + &shape.text("hi") + &shape.end(Finish::Length, Usage { prompt: 2, completion: 1 });
+        let stream = shape.begin()
+            + &shape.text("hi")
+            + &shape.end(Finish::Length, Usage { prompt: 2, completion: 1 });
         let head = r#"data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":"#;
         let expected = [
-            format!(r#"{head}[{{"index":0,"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}],"usage":null}}"#),
-            format!(r#"{head}[{{"index":0,"delta":{{"content":"hi"}},"logprobs":null,"finish_reason":null}}],"usage":null}}"#),
-            format!(r#"{head}[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"length"}}],"usage":null}}"#),
+            format!(
+                r#"{head}[{{"index":0,"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}],"usage":null}}"#
+            ),
+            format!(
+                r#"{head}[{{"index":0,"delta":{{"content":"hi"}},"logprobs":null,"finish_reason":null}}],"usage":null}}"#
+            ),
+            format!(
+                r#"{head}[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"length"}}],"usage":null}}"#
+            ),
             format!(r#"{head}[],"usage":{{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3}}}}"#),
             "data: [DONE]".into(),
         ];

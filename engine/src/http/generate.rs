@@ -126,9 +126,10 @@ fn read(route: Route, body: &[u8]) -> Result<Asked, ApiError> {
 /// A request without a model means the only one there is.
 fn check_model(state: &State, asked: Option<&str>) -> Result<(), ApiError> {
     match asked {
-        Some(name) if !state.names.iter().any(|served| served == name) => {
-            Err(ApiError::UnknownModel { name: name.chars().take(200).collect(), served: state.names.join(", ") })
-        }
+        Some(name) if !state.names.iter().any(|served| served == name) => Err(ApiError::UnknownModel {
+            name: name.chars().take(200).collect(),
+            served: state.names.join(", "),
+        }),
         _ => Ok(()),
     }
 }
@@ -209,8 +210,9 @@ fn tokens(model: &Model, input: Input) -> Result<Tokenized, ApiError> {
             })?)
         }
         Input::Turns(turns) => {
-            let text =
-                model.chat_prompt(&turns).map_err(|error| ApiError::invalid("messages", error.to_string()))?;
+            let text = model
+                .chat_prompt(&turns)
+                .map_err(|error| ApiError::invalid("messages", error.to_string()))?;
             Ok(Tokenized { field: "messages", tokens: model.tokenize(&text) })
         }
     }
@@ -222,7 +224,9 @@ async fn collect(shape: &Shape, mut events: mpsc::Receiver<Event>) -> Result<Ans
     loop {
         match events.recv().await {
             Some(Event::Text(more)) => text += &more,
-            Some(Event::End { finish, usage }) => return Ok(Answer::Whole(shape.whole(&text, finish, usage))),
+            Some(Event::End { finish, usage }) => {
+                return Ok(Answer::Whole(shape.whole(&text, finish, usage)));
+            }
             Some(Event::Failed(reason)) => return Err(ApiError::Internal(reason)),
             None => return Err(ApiError::Internal("the computing thread has ended".into())),
         }

@@ -40,7 +40,11 @@ pub async fn handle(state: &State, request: Request<Incoming>) -> Response<Respo
     result.unwrap_or_else(|error| refusal(&error))
 }
 
-async fn post(state: &State, request: Request<Incoming>, route: Route) -> Result<Response<ResponseBody>, ApiError> {
+async fn post(
+    state: &State,
+    request: Request<Incoming>,
+    route: Route,
+) -> Result<Response<ResponseBody>, ApiError> {
     if request.method() != Method::POST {
         return Err(ApiError::WrongMethod("POST"));
     }

@@ -46,7 +46,13 @@ impl State {
     /// A server whose model is not loaded yet.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, names: Vec<String>) -> Self {
-        Self { metrics, names, created: unix_time(), ready: OnceLock::new(), stopping: AtomicBool::new(false) }
+        Self {
+            metrics,
+            names,
+            created: unix_time(),
+            ready: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// The name that answers carry.

@@ -47,7 +47,9 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// This processor lacks instructions that the library was compiled for.
-    #[error("this processor lacks {missing}: the engine needs an x86-64-v3 processor (AVX2, FMA, F16C, BMI2)")]
+    #[error(
+        "this processor lacks {missing}: the engine needs an x86-64-v3 processor (AVX2, FMA, F16C, BMI2)"
+    )]
     Processor {
         /// The first missing instruction set.
         missing: &'static str,
