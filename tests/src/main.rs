@@ -29,6 +29,8 @@ enum Task {
     /// The programs that the cluster is made of.
     #[command(subcommand)]
     Tools(ToolsTask),
+    /// Fetch the small model into the cache and print its path.
+    Model,
     /// The local cluster by itself.
     #[command(subcommand)]
     Cluster(ClusterTask),
@@ -126,6 +128,11 @@ fn run(task: Task) -> Result<()> {
             if report.refusals.is_empty() { Ok(()) } else { bail!("something is in the way") }
         }
         Task::Tools(ToolsTask::Build { keep_build_cache }) => build_tools(&cache, keep_build_cache),
+        Task::Model => {
+            let file = model::fetch(&cache)?;
+            say(&file.display().to_string());
+            Ok(())
+        }
         Task::Cluster(task) => cluster(&cache, task),
         Task::CleanCache => {
             Cluster::down_recorded(&cache)?;

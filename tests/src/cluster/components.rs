@@ -15,11 +15,19 @@ pub struct Component {
     pub name: String,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// It starts when this `host:port` accepts connections.
-    pub after: Option<String>,
+    /// What it waits for before it starts.
+    pub after: Option<After>,
 }
 
-const API_SERVER: &str = "192.168.77.10:6443";
+/// What a component waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// A `host:port` that accepts connections.
+    Accepts(String),
+    /// A command that succeeds within a few seconds.
+    Succeeds(Vec<String>),
+}
 
 /// Every component. `testkit` is this program, which also serves inside.
 ///
@@ -28,13 +36,17 @@ const API_SERVER: &str = "192.168.77.10:6443";
 pub fn all(layout: &Layout, tools: &Tools, testkit: &Path) -> Result<Vec<Component>> {
     let kube = tools.program(&KUBERNETES, "kube")?.to_string_lossy().into_owned();
     let testkit = testkit.to_string_lossy().into_owned();
-    let component = |name: &str, program: &[&str], arguments: Vec<String>, after: Option<&str>| Component {
+    let component = |name: &str, program: &[&str], arguments: Vec<String>, after: Option<After>| Component {
         name: name.to_owned(),
         command: program.iter().map(ToString::to_string).chain(arguments).collect(),
-        after: after.map(str::to_owned),
+        after,
     };
-    let part =
-        |name: &str, arguments: Vec<String>| component(name, &[&kube, name], arguments, Some(API_SERVER));
+    // Ready and not only listening: before that the roles of the others are not there yet, and they give up.
+    let kubeconfig = format!("--kubeconfig={}", layout.inner_kubeconfig("node-agent"));
+    let ask = [&kube, "kubectl", &kubeconfig, "get", "--raw", "/readyz", "--request-timeout=3s"];
+    let api_ready = || Some(After::Succeeds(ask.iter().map(ToString::to_string).collect()));
+    let etcd_up = Some(After::Accepts("127.0.0.1:2379".to_owned()));
+    let part = |name: &str, arguments: Vec<String>| component(name, &[&kube, name], arguments, api_ready());
     let etcd_program = tools.program(&ETCD, "etcd")?.to_string_lossy().into_owned();
     let dns_program = tools.program(&COREDNS, "coredns")?.to_string_lossy().into_owned();
     let containerd = vec!["--config".to_owned(), layout.text("etc/containerd.toml")];
@@ -43,7 +55,7 @@ pub fn all(layout: &Layout, tools: &Tools, testkit: &Path) -> Result<Vec<Compone
         component("relay", &[&testkit, "cluster-relay"], socket, None),
         component("containerd", &["containerd"], containerd, None),
         component("etcd", &[&etcd_program], etcd(layout), None),
-        component("kube-apiserver", &[&kube, "kube-apiserver"], api_server(layout), Some("127.0.0.1:2379")),
+        component("kube-apiserver", &[&kube, "kube-apiserver"], api_server(layout), etcd_up),
         part("kube-controller-manager", controller_manager(layout)),
         part("kube-scheduler", scheduler(layout)),
         part("kubelet", kubelet(layout)),
@@ -52,14 +64,9 @@ pub fn all(layout: &Layout, tools: &Tools, testkit: &Path) -> Result<Vec<Compone
             "coredns",
             &[&dns_program],
             vec!["-conf".to_owned(), layout.text("etc/Corefile")],
-            Some(API_SERVER),
+            api_ready(),
         ),
-        component(
-            "node-agent",
-            &[&testkit, "cluster-node-agent"],
-            node_agent(layout, tools)?,
-            Some(API_SERVER),
-        ),
+        component("node-agent", &[&testkit, "cluster-node-agent"], node_agent(layout, tools)?, api_ready()),
     ])
 }
 

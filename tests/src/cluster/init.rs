@@ -19,8 +19,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::components::Component;
+use super::components::{After, Component};
 use super::namespace;
+use crate::command::output;
 
 const POLL: Duration = Duration::from_millis(50);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
@@ -104,11 +105,19 @@ impl Supervisor {
 
     fn start_due(&mut self) -> bool {
         let mut changed = false;
+        // Most wait for the same thing: it is asked for once a round.
+        let mut asked: Option<(After, bool)> = None;
         for part in &mut self.running {
-            let now = Instant::now();
-            let waits = part.status.pid.is_some() || now < part.due;
-            if waits || part.component.after.as_deref().is_some_and(|address| !accepts(address)) {
+            if part.status.pid.is_some() || Instant::now() < part.due {
                 continue;
+            }
+            if let Some(after) = &part.component.after {
+                let known = asked.as_ref().filter(|(what, _)| what == after).map(|(_, answer)| *answer);
+                let answer = known.unwrap_or_else(|| is_so(after));
+                asked = Some((after.clone(), answer));
+                if !answer {
+                    continue;
+                }
             }
             changed = true;
             match start(&part.component, &self.logs) {
@@ -177,6 +186,15 @@ fn start(component: &Component, logs: &Path) -> Result<i32> {
         .with_context(|| format!("cannot start {program}"))?;
     // Reaped with everything else by `reap`; the handle has nothing more to say.
     i32::try_from(child.id()).context("a process id is a positive number")
+}
+
+fn is_so(after: &After) -> bool {
+    match after {
+        After::Accepts(address) => accepts(address),
+        After::Succeeds(command) => command.split_first().is_some_and(|(program, arguments)| {
+            output(Command::new(program).args(arguments), None, Duration::from_secs(5)).is_ok()
+        }),
+    }
 }
 
 fn accepts(address: &str) -> bool {
