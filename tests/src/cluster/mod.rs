@@ -13,6 +13,7 @@ pub mod layout;
 pub mod monitoring;
 pub mod namespace;
 pub mod node_agent;
+pub mod product;
 pub mod remnants;
 pub mod start;
 pub mod state;

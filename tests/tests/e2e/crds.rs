@@ -39,7 +39,9 @@ fn every_rule_accepts_the_right_spec_and_refuses_the_wrong_one_with_its_message(
         let name = case.name.as_deref().unwrap_or("case");
         match try_create(cluster, &case.kind, name, &case.refused) {
             Ok(_) => panic!("{}: the wrong spec was accepted", case.message),
-            Err(said) => assert!(said.contains(&case.message), "expected {:?}, was told {said}", case.message),
+            Err(said) => {
+                assert!(said.contains(&case.message), "expected {:?}, was told {said}", case.message)
+            }
         }
     }
 }
@@ -55,7 +57,8 @@ fn an_object_that_nobody_has_seen_is_never_taken_for_finished() {
     });
     let mut command = cluster.kubectl_command().unwrap();
     command.args(["create", "--output=json", "--filename=-"]);
-    let created: Value = serde_json::from_str(&output(&mut command, Some(&manifest.to_string()), PATIENCE).unwrap()).unwrap();
+    let created: Value =
+        serde_json::from_str(&output(&mut command, Some(&manifest.to_string()), PATIENCE).unwrap()).unwrap();
     assert_eq!(condition(&created, "Ready").0, "Unknown", "{created:#}");
     assert_eq!(condition(&created, "Reconciling").0, "True", "{created:#}");
     assert!(get(cluster, "e2e-unseen", "modelbackend/unseen").is_ok());

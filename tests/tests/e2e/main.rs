@@ -6,4 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod crds;
+mod gpu;
+mod leader;
+mod main_job;
+mod mistakes;
+mod restore;
+mod rolling;
+mod traffic;
+mod uninstall;
 mod world;
