@@ -1,4 +1,36 @@
 //! The gateway: clients' requests in GitLab's and OpenAI's protocols → backends that hold models.
+//!
+//! ```text
+//! configuration file ─ config ─ snapshot ─┐ swapped whole; a request keeps the one it began with
+//!                                         ▼
+//! client ─ server ─ layers ─ pipeline: auth → parse → route → prompt → dispatch → postprocess → respond
+//!                                                                        │  ▲
+//!                                                              backend ──┴──┘  the only network I/O
+//! ```
+//! - [`args`], [`legacy`], [`telemetry`]: flags and environment. [`app`]: composition, start and end.
+//! - [`config`]: text → valid configuration → [`config::snapshot::Snapshot`]; reload.
+//! - [`server`]: listeners, connections, the body that clients read and the account it owns.
+//! - [`layers`] and [`pipeline`]: what happens to one request.
+//! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
+//! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
+//! - [`metrics`], [`series`], [`state`]: what is told about it all.
 
+pub mod app;
+pub mod args;
+pub mod backend;
+pub mod config;
+pub mod dialect;
+pub mod error;
 pub mod gitlab;
+pub mod layers;
+pub mod legacy;
+pub mod limits;
+pub mod metrics;
 pub mod oidc;
+pub mod pipeline;
+pub mod prove;
+pub mod secrets;
+pub mod series;
+pub mod server;
+pub mod state;
+pub mod telemetry;

@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -36,7 +36,7 @@ pub fn serve(socket: &Path) -> Result<()> {
                 continue;
             }
             std::thread::spawn(move || {
-                if let Err(error) = dial_for(stream) {
+                if let Err(error) = dial_for(&stream) {
                     eprintln!("relay: {error:#}");
                 }
                 open.fetch_sub(1, Ordering::SeqCst);
@@ -46,10 +46,10 @@ pub fn serve(socket: &Path) -> Result<()> {
     Ok(())
 }
 
-fn dial_for(stream: UnixStream) -> Result<()> {
+fn dial_for(stream: &UnixStream) -> Result<()> {
     stream.set_read_timeout(Some(DIAL_LIMIT))?;
     let mut line = String::new();
-    let mut reader = BufReader::with_capacity(1, (&stream).take(ADDRESS_LIMIT));
+    let mut reader = BufReader::with_capacity(1, stream.take(ADDRESS_LIMIT));
     reader.read_line(&mut line)?;
     stream.set_read_timeout(None)?;
     let target = line.trim_end();
@@ -59,7 +59,7 @@ fn dial_for(stream: UnixStream) -> Result<()> {
         match TcpStream::connect_timeout(&address, DIAL_LIMIT) {
             Ok(tcp) => {
                 tcp.set_nodelay(true)?;
-                return join(&tcp, &stream);
+                return join(&tcp, stream);
             }
             Err(error) => last = Some(error),
         }
@@ -132,13 +132,13 @@ impl Drop for Forward {
     }
 }
 
-fn accept(listener: &TcpListener, socket: &PathBuf, target: &str, stop: &AtomicBool) {
+fn accept(listener: &TcpListener, socket: &Path, target: &str, stop: &AtomicBool) {
     for stream in listener.incoming() {
         if stop.load(Ordering::SeqCst) {
             return;
         }
         let Ok(tcp) = stream else { continue };
-        let (socket, target) = (socket.clone(), target.to_owned());
+        let (socket, target) = (socket.to_path_buf(), target.to_owned());
         std::thread::spawn(move || {
             // A cluster that has gone shows as a closed connection, as a stopped server would.
             let _ = pass(&tcp, &socket, &target);

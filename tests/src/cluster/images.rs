@@ -99,10 +99,9 @@ impl Cluster {
     pub fn import_all(&self, images: &[Image]) -> Result<()> {
         std::thread::scope(|scope| {
             let imports: Vec<_> = images.iter().map(|image| scope.spawn(|| self.import(image))).collect();
-            imports
-                .into_iter()
-                .map(|import| import.join().unwrap_or_else(|_| Err(anyhow::anyhow!("an import ended early"))))
-                .collect()
+            imports.into_iter().try_for_each(|import| {
+                import.join().unwrap_or_else(|_| Err(anyhow::anyhow!("an import ended early")))
+            })
         })
     }
 }

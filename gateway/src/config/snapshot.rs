@@ -1,0 +1,262 @@
+//! A configuration ready for use: routes, backends, verifier and metric handles. A request keeps the snapshot that it
+//! began with, so a reload touches no request under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use modelgate_api::contract::{GatewayConfig, RouteConfig, Target, TimeoutConfig};
+use modelgate_api::state::{IssuerState, RouteState};
+use modelgate_api::v1alpha1::{Probe, Protocol};
+
+use super::Loaded;
+use crate::args::Settings;
+use crate::backend::child::{self, Child};
+use crate::backend::{Backend, Parts};
+use crate::metrics::Metrics;
+use crate::oidc::Verifier;
+use crate::pipeline::auth;
+use crate::secrets::Secrets;
+use crate::series::BackendSeries;
+use crate::state::Changed;
+
+/// What snapshots are built with; the same for the whole life of the process.
+pub struct Workshop {
+    /// Metric families.
+    pub metrics: Arc<Metrics>,
+    /// What TLS connections trust.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Mounted Secrets.
+    pub secrets: Secrets,
+    /// Flags.
+    pub settings: Settings,
+    /// Told when the state document changes.
+    pub changed: Changed,
+    /// Folder of the sockets of child processes.
+    pub sockets: PathBuf,
+}
+
+/// A configuration in force.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: GatewayConfig,
+    /// Hash of the bytes that it was read from.
+    pub hash: String,
+    /// Checks tokens; absent when everybody is let in.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Routes, in the order they are tried.
+    pub routes: Vec<Arc<Route>>,
+    /// Backends by name.
+    pub backends: BTreeMap<String, Arc<Backend>>,
+    /// Series of requests that never reached a backend.
+    pub nobody: Arc<BackendSeries>,
+}
+
+impl Snapshot {
+    /// Builds the snapshot. Backends, and the verifier with its keys, are taken over from `previous` where nothing of
+    /// theirs changed.
+    ///
+    /// # Errors
+    /// Every part that cannot be built.
+    pub fn build(loaded: Loaded, workshop: &Workshop, previous: Option<&Self>) -> Result<Self, Vec<String>> {
+        let Loaded { config, hash, models } = loaded;
+        let mut faults = Vec::new();
+        let verifier = match previous {
+            Some(old) if old.config.auth == config.auth => old.verifier.clone(),
+            _ => auth::verifier(&config.auth, &workshop.secrets).map(Arc::new),
+        };
+        let mut backends = BTreeMap::new();
+        for name in config.backends.keys() {
+            match backend(name, &config, models.get(name).cloned(), workshop, previous) {
+                Ok(backend) => {
+                    backends.insert(name.clone(), backend);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, &backends))).collect();
+        let nobody = Arc::new(BackendSeries::new(&workshop.metrics, &config.gateway, "", ""));
+        Ok(Self { config, hash, verifier, routes, backends, nobody })
+    }
+
+    /// Whether clients may speak `protocol`.
+    #[must_use]
+    pub fn serves(&self, protocol: Protocol) -> bool {
+        self.config.protocols.contains(&protocol)
+    }
+
+    /// Issuers as the state document shows them.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<IssuerState> {
+        self.verifier.as_ref().map(|verifier| verifier.states()).unwrap_or_default()
+    }
+
+    /// Removes the metric series of backends that `self` has and `next` has not.
+    pub fn retire_series(&self, next: &Self, metrics: &Metrics) {
+        let labels = |snapshot: &Self| -> BTreeSet<(String, String, String)> {
+            let gateway = &snapshot.config.gateway;
+            let backends = snapshot.backends.values();
+            backends
+                .map(|backend| (gateway.clone(), backend.config.model.clone(), backend.name.clone()))
+                .collect()
+        };
+        for (gateway, model, backend) in labels(self).difference(&labels(next)) {
+            BackendSeries::retire(metrics, gateway, model, backend);
+            if !next.backends.contains_key(backend) {
+                BackendSeries::retire_name(metrics, backend);
+            }
+        }
+    }
+}
+
+fn backend(
+    name: &str,
+    config: &GatewayConfig,
+    file: Option<PathBuf>,
+    workshop: &Workshop,
+    previous: Option<&Snapshot>,
+) -> Result<Arc<Backend>, String> {
+    let Some(of_backend) = config.backends.get(name) else {
+        return Err(format!("ModelBackend {name} is missing"));
+    };
+    // Routes may differ; a connection is shared by all of them, so the most impatient one decides.
+    let using = config.routes.iter().filter(|route| route.backends.iter().any(|used| used.name == name));
+    let connect =
+        using.map(|route| route.timeout.connect_ms).min().unwrap_or(TimeoutConfig::default().connect_ms);
+    let connect = Duration::from_millis(connect);
+    let child = match &of_backend.target {
+        Target::Child { model, args } => Some(Child {
+            backend: name.into(),
+            program: child::find_program(workshop.settings.engine_bin.as_deref()),
+            file,
+            model: model.clone(),
+            cache: child::cache_dir(workshop.settings.models.as_deref()),
+            model_name: of_backend.model.clone(),
+            context_length: of_backend.context_length,
+            args: args.clone(),
+            socket: workshop.sockets.join(format!("{name}.sock")),
+        }),
+        Target::Pods { .. } | Target::External { .. } | Target::Fake { .. } => None,
+    };
+    if let Some(old) =
+        previous.filter(|old| old.config.gateway == config.gateway).and_then(|old| old.backends.get(name))
+        && old.config == *of_backend
+        && old.connect == connect
+        && old.child == child
+    {
+        return Ok(Arc::clone(old));
+    }
+    let parts = Parts {
+        series: BackendSeries::new(&workshop.metrics, &config.gateway, &of_backend.model, name),
+        tls: Arc::clone(&workshop.tls),
+        connect,
+        secrets: workshop.secrets.clone(),
+        child,
+        changed: workshop.changed.clone(),
+    };
+    Backend::start(name, of_backend, parts)
+}
+
+/// A route ready for use.
+pub struct Route {
+    /// Name of the route.
+    pub name: String,
+    /// Model names; a trailing `*` stands for any ending.
+    pub models: Vec<String>,
+    /// Backends with their weights.
+    pub backends: Vec<(Arc<Backend>, u32)>,
+    /// Time limits.
+    pub timeout: TimeoutConfig,
+    proof: Mutex<Proof>,
+}
+
+/// Whether the gateway's own completion passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// No backend of the route may be asked for one.
+    NotAsked,
+    /// Not yet.
+    Pending,
+    /// It did.
+    Passed,
+    /// It did not; why.
+    Failed(String),
+}
+
+impl Route {
+    fn new(config: &RouteConfig, backends: &BTreeMap<String, Arc<Backend>>) -> Self {
+        let weighted = config.backends.iter();
+        let backends: Vec<_> =
+            weighted.filter_map(|used| Some((Arc::clone(backends.get(&used.name)?), used.weight))).collect();
+        let proof = if backends.iter().any(|(backend, _)| is_provable(backend)) {
+            Proof::Pending
+        } else {
+            Proof::NotAsked
+        };
+        Self {
+            name: config.name.clone(),
+            models: config.models.clone(),
+            backends,
+            timeout: config.timeout,
+            proof: Mutex::new(proof),
+        }
+    }
+
+    /// Whether the route takes requests for `model`.
+    #[must_use]
+    pub fn takes(&self, model: &str) -> bool {
+        self.models.iter().any(|known| match known.strip_suffix('*') {
+            Some(beginning) => model.starts_with(beginning),
+            None => known == model,
+        })
+    }
+
+    /// Whether the gateway's own completion passed.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over the result of a completion of the gateway's own; tells whether it is news.
+    pub fn set_proof(&self, new: Proof) -> bool {
+        let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *proof != new;
+        *proof = new;
+        changed
+    }
+
+    /// Whether requests are answered by a model.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self.proof(), Proof::Passed | Proof::NotAsked) && self.has_healthy_backend()
+    }
+
+    fn has_healthy_backend(&self) -> bool {
+        self.backends.iter().any(|(backend, weight)| *weight > 0 && backend.is_healthy())
+    }
+
+    /// The route as the state document shows it.
+    #[must_use]
+    pub fn state(&self) -> RouteState {
+        let message = match self.proof() {
+            _ if !self.has_healthy_backend() => "no backend is healthy".into(),
+            Proof::Pending => "the gateway's own completion has not ended yet".into(),
+            Proof::Failed(why) => format!("the gateway's own completion failed: {why}"),
+            Proof::Passed | Proof::NotAsked => String::new(),
+        };
+        RouteState { name: self.name.clone(), serving: self.is_serving(), message }
+    }
+}
+
+/// Whether the gateway may ask the backend for a completion by itself: outside servers bill for it, so only when told.
+#[must_use]
+pub fn is_provable(backend: &Backend) -> bool {
+    match &backend.config.target {
+        Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => true,
+        Target::External { probe, .. } => *probe == Probe::Completion,
+    }
+}

@@ -1,0 +1,214 @@
+//! OpenAI's dialect. Bodies that pass through are never rebuilt: the few members that matter are found as spans, the
+//! model's name is spliced in, and everything else reaches the backend byte for byte.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::GatewayError;
+
+/// Paths under a server's base address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Text completion.
+    Completions,
+    /// Chat.
+    Chat,
+    /// The list of models.
+    Models,
+}
+
+impl Api {
+    /// Every path, in the order of the enum.
+    pub const ALL: [Self; 3] = [Self::Completions, Self::Chat, Self::Models];
+
+    /// The path, appended to the base address.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Completions => "/completions",
+            Self::Chat => "/chat/completions",
+            Self::Models => "/models",
+        }
+    }
+}
+
+/// Longest model name that is looked up; no configured name is longer.
+const MODEL_NAME_BYTES: usize = 512;
+
+/// What the gateway must know of a request's body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The model asked for.
+    pub model: String,
+    /// Where its JSON string stands in the body, quotes included.
+    pub span: Range<usize>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+}
+
+/// Finds the head of a body in one pass, checking on the way that all of it is JSON.
+///
+/// # Errors
+/// [`GatewayError::BadRequest`] with a sentence for the caller.
+pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
+    #[derive(Deserialize)]
+    struct Members<'a> {
+        #[serde(borrow)]
+        model: Option<&'a RawValue>,
+        #[serde(borrow)]
+        stream: Option<&'a RawValue>,
+    }
+    let bad = |why: String| GatewayError::BadRequest(why);
+    let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
+    if !text.trim_start().starts_with('{') {
+        return Err(bad("the body must be a JSON object".into()));
+    }
+    let members: Members<'_> = serde_json::from_str(text)
+        .map_err(|error| bad(format!("the body could not be parsed as JSON: {error}")))?;
+    let stream = match members.stream.map(RawValue::get) {
+        None | Some("null" | "false") => false,
+        Some("true") => true,
+        Some(_) => return Err(bad("\"stream\" must be true or false".into())),
+    };
+    let raw = members.model.ok_or_else(|| bad("you must provide a model parameter".into()))?.get();
+    let model: String = serde_json::from_str(raw).map_err(|_| bad("\"model\" must be a string".into()))?;
+    if model.len() > MODEL_NAME_BYTES {
+        return Err(bad(format!("\"model\" is longer than {MODEL_NAME_BYTES} bytes")));
+    }
+    let start = raw.as_ptr().addr() - text.as_ptr().addr();
+    Ok(Head { model, span: start..start + raw.len(), stream })
+}
+
+/// The body with another model's name, in up to three pieces that share the original's memory.
+#[must_use]
+pub fn with_model(body: &Bytes, span: &Range<usize>, model: &str) -> [Bytes; 3] {
+    let name = serde_json::Value::from(model).to_string();
+    if body.get(span.clone()) == Some(name.as_bytes()) {
+        return [body.clone(), Bytes::new(), Bytes::new()];
+    }
+    [body.slice(..span.start), Bytes::from(name), body.slice(span.end..)]
+}
+
+/// Tokens that a backend says it used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    #[serde(default)]
+    pub completion_tokens: u64,
+}
+
+/// The last `usage` object in a piece of an answer.
+#[must_use]
+pub fn usage_in(bytes: &[u8]) -> Option<Usage> {
+    let at = memchr::memmem::rfind(bytes, b"\"usage\"")?;
+    let rest = bytes.get(at + b"\"usage\"".len()..)?;
+    let rest = rest.get(memchr::memchr(b'{', rest)?..)?;
+    serde_json::Deserializer::from_slice(rest).into_iter::<Usage>().next()?.ok()
+}
+
+/// Text of the first choice of a completion.
+///
+/// # Errors
+/// [`GatewayError::UpstreamBroken`] when the answer has none.
+pub fn first_text(answer: &[u8]) -> Result<String, GatewayError> {
+    #[derive(Deserialize)]
+    struct Completion {
+        choices: Vec<Choice>,
+    }
+    #[derive(Deserialize)]
+    struct Choice {
+        text: Option<String>,
+    }
+    let completion: Completion = serde_json::from_slice(answer).map_err(|_| GatewayError::UpstreamBroken)?;
+    let choice = completion.choices.into_iter().next().ok_or(GatewayError::UpstreamBroken)?;
+    Ok(choice.text.unwrap_or_default())
+}
+
+/// An error as OpenAI's clients read it.
+#[must_use]
+pub fn error_body(status: http::StatusCode, message: &str, code: &str) -> Bytes {
+    let kind = match status.as_u16() {
+        401 => "authentication_error",
+        404 | 400..=499 if status.as_u16() != 429 => "invalid_request_error",
+        429 => "rate_limit_error",
+        _ => "server_error",
+    };
+    let body = serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    Bytes::from(body.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::*;
+
+    #[test]
+    fn only_the_models_name_changes() {
+        let body = Bytes::from_static(
+            br#"{ "temperature":1.10, "model" : "a\u0062" ,"x":{"model":"in"},"stream":true}"#,
+        );
+        let head = scan(&body).unwrap();
+        assert_eq!((head.model.as_str(), head.stream), ("ab", true));
+        let parts = with_model(&body, &head.span, "q\"z");
+        assert_eq!(
+            parts.concat(),
+            br#"{ "temperature":1.10, "model" : "q\"z" ,"x":{"model":"in"},"stream":true}"#
+        );
+        let same = Bytes::from_static(br#"{"model":"m"}"#);
+        let head = scan(&same).unwrap();
+        assert_eq!(with_model(&same, &head.span, "m")[0], same);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_its_reason() {
+        let cases: [(&[u8], &str); 9] = [
+            (b"[\"m\",true]", "JSON object"),
+            (b"", "JSON object"),
+            (b"{\"model\":\"a\",\"model\":\"b\"}", "duplicate field"),
+            (b"{\"model\":1}", "must be a string"),
+            (b"{}", "provide a model"),
+            (b"{\"model\":\"a\",\"stream\":\"yes\"}", "true or false"),
+            (b"{\"model\":\"a\"", "parsed"),
+            (b"{\"model\":\"a\"} x", "parsed"),
+            (b"{\"model\":\"\xff\"}", "UTF-8"),
+        ];
+        for (body, needle) in cases {
+            let error = scan(body).unwrap_err().to_string();
+            assert!(error.contains(needle), "{error}");
+        }
+    }
+
+    #[test]
+    fn usage_is_read_wherever_it_stands() {
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 5 };
+        assert_eq!(
+            usage_in(br#"{"usage":{"prompt_tokens":3,"completion_tokens":5,"x":{}},"y":1}"#),
+            Some(usage)
+        );
+        assert_eq!(
+            usage_in(b"data: {\"usage\": {\"completion_tokens\":5, \"prompt_tokens\":3}}\n\n"),
+            Some(usage)
+        );
+        assert_eq!(usage_in(br#"{"usage":null}"#), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_span_is_the_string_that_serde_reads(model in "\\PC{0,40}", before in "\\PC{0,20}", stream in proptest::bool::ANY) {
+            let body = serde_json::json!({"a": before, "model": model, "stream": stream, "z": [1, {"model": 2}]}).to_string();
+            let head = scan(body.as_bytes()).unwrap();
+            prop_assert_eq!(&head.model, &model);
+            prop_assert_eq!(head.stream, stream);
+            let spliced = with_model(&Bytes::from(body), &head.span, "other").concat();
+            let value: serde_json::Value = serde_json::from_slice(&spliced).unwrap();
+            prop_assert_eq!(value, serde_json::json!({"a": before, "model": "other", "stream": stream, "z": [1, {"model": 2}]}));
+        }
+    }
+}

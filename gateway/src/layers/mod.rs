@@ -1,0 +1,77 @@
+//! What surrounds every request of a client: the list of layers, outermost first, each with its reason.
+
+mod rescue;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+
+use crate::app::Gateway;
+use crate::error::GatewayError;
+use crate::pipeline::respond::{self, Caller, Reply};
+use crate::pipeline::{self, parse};
+use crate::server::Connection;
+use crate::server::body::ResponseBody;
+use crate::server::record::Record;
+use crate::{gitlab, limits};
+
+/// Answers one request; nothing fails past this function.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    // A request keeps the configuration it began with.
+    let snapshot = gateway.snapshot.load_full();
+    let (parts, body) = request.into_parts();
+    // Trace: one id that client, log and backend share.
+    let given = parts.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let request_id = gitlab::request_id(given);
+    // Metrics: outermost, so that rejections are counted too.
+    let mut record = Record::new(
+        Arc::clone(&gateway.metrics),
+        Arc::clone(&snapshot.nobody),
+        &connection,
+        &parts,
+        request_id,
+    );
+    record.handler = parse::handler(parts.uri.path(), &snapshot);
+    record.set_operation_of_handler();
+    let caller = Caller::new(&parts, record.handler, &snapshot);
+    let result = async {
+        // In-flight: a bounded number, listed for people. Shed: the rest is turned away at once.
+        record.slot = Some(gateway.in_flight.admit(&record.request_id, record.handler.as_str())?);
+        // Limits: before anything looks at the target.
+        if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > limits::URI_BYTES) {
+            return Err(GatewayError::UriTooLong);
+        }
+        // Rescue: a panic is one 500, not a lost connection. Timeouts: each stage of the pipeline has its own.
+        rescue::catch(pipeline::handle(&gateway, &snapshot, &parts, body, &mut record)).await
+    }
+    .await;
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(error) => respond::refuse(&error, &caller, &gateway.metrics, &mut record),
+    };
+    let draining = gateway.drain.is_draining() && parts.version < Version::HTTP_2;
+    finish(reply, record, &caller, draining)
+}
+
+/// Adds what every answer carries and hands the account to the body.
+fn finish(reply: Reply, mut record: Record, caller: &Caller, draining: bool) -> Response<ResponseBody> {
+    record.status = Some(reply.status.as_u16());
+    let mut headers = reply.headers;
+    if let Ok(id) = HeaderValue::from_str(&record.request_id) {
+        headers.insert("x-request-id", id);
+    }
+    caller.add_headers(&mut headers, record.began.elapsed());
+    if draining {
+        // The client opens its next connection elsewhere, before this listener closes.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut response = Response::new(reply.body.into_response(record));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,280 @@
+//! Every metric family of the gateway, its labels and buckets. Labels come from the configuration or from the enums
+//! here, never from a request; handles are resolved when a snapshot is built, never looked up for a request.
+
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::error::AuthFailure;
+use crate::series::HttpSeries;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered to the end.
+    Success,
+    /// The request was wrong.
+    ClientError,
+    /// Nobody was let in.
+    AuthFailed,
+    /// Turned away because the gateway was full.
+    Shed,
+    /// A time limit passed.
+    Timeout,
+    /// The backend failed.
+    UpstreamError,
+    /// The gateway failed.
+    InternalError,
+    /// The answer broke off.
+    Truncated,
+    /// The client went away.
+    Canceled,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of [`Outcome::index`].
+    pub const ALL: [Self; 9] = [
+        Self::Success,
+        Self::ClientError,
+        Self::AuthFailed,
+        Self::Shed,
+        Self::Timeout,
+        Self::UpstreamError,
+        Self::InternalError,
+        Self::Truncated,
+        Self::Canceled,
+    ];
+
+    /// Label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ClientError => "client_error",
+            Self::AuthFailed => "auth_failed",
+            Self::Shed => "shed",
+            Self::Timeout => "timeout",
+            Self::UpstreamError => "upstream_error",
+            Self::InternalError => "internal_error",
+            Self::Truncated => "truncated",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Position in [`Outcome::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// GitLab's code completion.
+    CodeCompletion,
+    /// OpenAI's text completion.
+    TextCompletion,
+    /// OpenAI's chat.
+    Chat,
+}
+
+impl Operation {
+    /// Every operation, in the order of [`Operation::index`].
+    pub const ALL: [Self; 3] = [Self::CodeCompletion, Self::TextCompletion, Self::Chat];
+
+    /// Label value; the names of OpenTelemetry where it has one.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CodeCompletion => "code_completion",
+            Self::TextCompletion => "text_completion",
+            Self::Chat => "chat",
+        }
+    }
+
+    /// Position in [`Operation::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+const HTTP_BUCKETS: [f64; 17] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+// OpenTelemetry's advice for gen_ai durations, with 0.5, 1, 5, 10, 30, 60, 120 and 300 added for objectives.
+const DURATION_BUCKETS: [f64; 20] = [
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.64, 1.0, 1.28, 2.56, 5.0, 5.12, 10.0, 10.24, 20.48, 30.0,
+    60.0, 120.0, 300.0,
+];
+const FIRST_TOKEN_BUCKETS: [f64; 19] = [
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0,
+    30.0,
+];
+
+/// The families, registered once for the process.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) requests: IntCounterVec,
+    pub(crate) tokens: IntCounterVec,
+    pub(crate) in_flight: IntGaugeVec,
+    pub(crate) healthy: IntGaugeVec,
+    pub(crate) duration: HistogramVec,
+    pub(crate) first_token: HistogramVec,
+    /// Per handler and status, resolved when first seen.
+    pub http: HttpSeries,
+    auth_failures: IntCounterVec,
+    /// Whether the newest configuration is in force.
+    pub reload_successful: IntGauge,
+    config_info: GaugeVec,
+    /// Connections closed at once because too many were open.
+    pub connections_shed: IntCounter,
+    /// Attempts at another endpoint.
+    pub retries: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every family.
+    ///
+    /// # Errors
+    /// When two families have one name, which is a mistake of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let target = ["gateway", "model", "backend"];
+        let outcome = ["gateway", "model", "backend", "operation", "outcome"];
+        let of_operation = ["gateway", "model", "backend", "gen_ai_operation_name"];
+        let http = ["method", "handler", "status"];
+        let counters = |name, help, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauges = |name, help, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let histograms =
+            |name, help, labels: &[&str], buckets: &[f64]| -> Result<HistogramVec, prometheus::Error> {
+                let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+                register(&registry, HistogramVec::new(opts, labels)?)
+            };
+        let auth = counters(
+            "modelgate_auth_failures_total",
+            "Requests whose caller was not let in, by reason.",
+            &["reason"],
+        )?;
+        for reason in AuthFailure::LABELS {
+            auth.with_label_values(&[reason]);
+        }
+        let build = gauges("modelgate_build_info", "Always 1; its labels tell the version.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let http_requests =
+            counters("http_requests_total", "HTTP requests answered on the client listener.", &http)?;
+        let http_duration = histograms(
+            "http_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            &http,
+            &HTTP_BUCKETS,
+        )?;
+        let http = HttpSeries::new(http_requests, http_duration);
+        Ok(Self {
+            requests: counters(
+                "modelgate_requests_total",
+                "Requests for a model, counted once when they end.",
+                &outcome,
+            )?,
+            tokens: counters(
+                "modelgate_tokens_total",
+                "Tokens that backends reported, by type.",
+                &["gateway", "model", "backend", "type"],
+            )?,
+            in_flight: gauges("modelgate_requests_in_flight", "Requests under way at a backend.", &target)?,
+            healthy: gauges("modelgate_backend_healthy", "1 when the backend's last probe passed.", &target)?,
+            duration: histograms(
+                "gen_ai_server_request_duration_seconds",
+                "Time from a request's head to the end of its answer.",
+                &of_operation,
+                &DURATION_BUCKETS,
+            )?,
+            first_token: histograms(
+                "gen_ai_server_time_to_first_token_seconds",
+                "Time from a request's head to the first piece of its answer.",
+                &target,
+                &FIRST_TOKEN_BUCKETS,
+            )?,
+            http,
+            auth_failures: auth,
+            reload_successful: register(
+                &registry,
+                IntGauge::new(
+                    "modelgate_config_last_reload_successful",
+                    "1 when the newest configuration is in force.",
+                )?,
+            )?,
+            config_info: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "modelgate_config_info",
+                        "Always 1; its label is the hash of the configuration in force.",
+                    ),
+                    &["hash"],
+                )?,
+            )?,
+            connections_shed: register(
+                &registry,
+                IntCounter::new(
+                    "modelgate_connections_shed_total",
+                    "Connections closed at once because too many were open.",
+                )?,
+            )?,
+            retries: counters(
+                "modelgate_retries_total",
+                "Attempts at another endpoint after a backend could not be reached.",
+                &["backend"],
+            )?,
+            registry,
+        }
+        .with_process())
+    }
+
+    fn with_process(self) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Err(error) =
+            self.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+        {
+            tracing::warn!(error = %error, "process metrics are not available");
+        }
+        self
+    }
+
+    /// Counts a caller that was not let in.
+    pub fn count_auth_failure(&self, failure: AuthFailure) {
+        self.auth_failures.with_label_values(&[failure.as_str()]).inc();
+    }
+
+    /// Tells which configuration is in force.
+    pub fn set_config(&self, hash: &str) {
+        self.config_info.reset();
+        self.config_info.with_label_values(&[hash]).set(1.0);
+    }
+
+    /// The text format that Prometheus reads.
+    ///
+    /// # Errors
+    /// When a family cannot be written, which no family of this file makes happen.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    family: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+/// Histogram and counter of one handler and status.
+pub(crate) type HttpCell = (IntCounter, Histogram);

@@ -1,0 +1,60 @@
+//! One request from its head to its answer. The file order is the data flow:
+//! auth → parse → route → prompt → dispatch (the only network I/O) → postprocess → respond.
+
+pub mod auth;
+pub mod body;
+pub mod dispatch;
+pub mod parse;
+pub mod postprocess;
+pub mod prompt;
+pub mod respond;
+pub mod route;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use crate::app::Gateway;
+use crate::config::snapshot::Snapshot;
+use crate::error::GatewayError;
+use crate::gitlab;
+use crate::server::record::Record;
+use parse::Call;
+use respond::Reply;
+
+/// Answers a request or says why not.
+///
+/// # Errors
+/// Every way in which a request can fail; `respond::refuse` turns it into an answer.
+pub async fn handle(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    parts: &Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Reply, GatewayError> {
+    if let Some(reply) = respond::without_auth(gateway, snapshot, parts, record) {
+        return Ok(reply);
+    }
+    auth::check(snapshot, parts, record.handler).await?;
+    match parse::call(record.handler, parts, body).await? {
+        Call::Models => Ok(respond::models(snapshot, record)),
+        Call::Gitlab(request) => {
+            let route = route::first(snapshot)?;
+            let rendered = prompt::gitlab(&request, parts, &record.request_id);
+            let upstream = dispatch::send(&route, &rendered, record).await;
+            let text = match upstream {
+                Ok(upstream) => postprocess::gitlab(upstream, &route, record).await,
+                Err(error) => Err(error),
+            };
+            respond::gitlab(snapshot, &route, gitlab::language(&request.file_name), text, record)
+        }
+        Call::OpenAi(request) => {
+            let route = route::of_model(snapshot, &request.head.model)?;
+            let rendered = prompt::pass_through(request, parts, &record.request_id);
+            let upstream = dispatch::send(&route, &rendered, record).await?;
+            Ok(respond::pass_through(upstream, &route, record.began))
+        }
+    }
+}

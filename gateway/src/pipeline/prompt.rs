@@ -1,0 +1,137 @@
+//! A call → the request to a backend, ready but for the model's name, which depends on the backend that is chosen.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::json;
+
+use super::body::RequestBody;
+use super::parse::OpenAiCall;
+use crate::backend::Backend;
+use crate::dialect::openai::{self, Api};
+use crate::gitlab::CompletionRequest;
+
+/// Tokens of a completion, as GitLab's gateway of 2023 asked for.
+const MAX_TOKENS: u32 = 64;
+/// Its temperature and nucleus.
+const TEMPERATURE: f64 = 0.2;
+const TOP_P: f64 = 0.95;
+/// Window of a model whose `contextLength` is not given: that of the model of 2023.
+const DEFAULT_CONTEXT: u32 = 2048;
+/// Bytes of source code that one token stands for at least, on average. Too many bytes make the backend refuse the prompt,
+/// too few make it know less, so this is on the low side of what code models do (3 to 4).
+const BYTES_PER_TOKEN: usize = 3;
+/// Headers of the caller that backends get to see: what a trace needs. Everything else stays here.
+const FORWARDED: [HeaderName; 3] =
+    [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate"), header::ACCEPT];
+
+/// A request to a backend.
+pub struct Rendered {
+    /// Where it goes.
+    pub api: Api,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Headers besides the backend's own.
+    pub headers: HeaderMap,
+    content: Content,
+}
+
+enum Content {
+    /// A body whose model is replaced.
+    Spliced { body: Bytes, span: Range<usize> },
+    /// A prompt to complete.
+    Prompt { prefix: String, max_tokens: u32 },
+}
+
+impl Rendered {
+    /// The body for this backend.
+    #[must_use]
+    pub fn body_for(&self, backend: &Backend) -> RequestBody {
+        let model = &backend.config.model;
+        match &self.content {
+            Content::Spliced { body, span } => RequestBody::new(openai::with_model(body, span, model)),
+            Content::Prompt { prefix, max_tokens } => {
+                let context = backend.config.context_length.unwrap_or(DEFAULT_CONTEXT);
+                let body = json!({
+                    "model": model,
+                    "prompt": tail(prefix, prompt_bytes(context)),
+                    "max_tokens": max_tokens,
+                    "temperature": TEMPERATURE,
+                    "top_p": TOP_P,
+                    "stream": false,
+                });
+                RequestBody::whole(Bytes::from(body.to_string()))
+            }
+        }
+    }
+}
+
+/// Passes a request through.
+#[must_use]
+pub fn pass_through(call: OpenAiCall, parts: &Parts, request_id: &str) -> Rendered {
+    let stream = call.head.stream;
+    let content = Content::Spliced { body: call.body, span: call.head.span };
+    Rendered { api: call.api, stream, headers: forwarded(Some(parts), request_id), content }
+}
+
+/// Asks for the continuation of the text before the cursor. What follows the cursor is not shown: a model that was not
+/// trained to fill in would take it for more of the same text.
+#[must_use]
+pub fn gitlab(request: &CompletionRequest, parts: &Parts, request_id: &str) -> Rendered {
+    let content = Content::Prompt { prefix: request.prefix.clone(), max_tokens: MAX_TOKENS };
+    let mut headers = forwarded(Some(parts), request_id);
+    headers.remove(header::ACCEPT);
+    Rendered { api: Api::Completions, stream: false, headers, content }
+}
+
+/// The gateway's own question: one token.
+#[must_use]
+pub fn proof() -> Rendered {
+    let content = Content::Prompt { prefix: "def add(a, b):\n    return a +".into(), max_tokens: 1 };
+    Rendered { api: Api::Completions, stream: false, headers: HeaderMap::new(), content }
+}
+
+fn forwarded(parts: Option<&Parts>, request_id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in &FORWARDED {
+        if let Some(value) = parts.and_then(|parts| parts.headers.get(name)) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", id);
+    }
+    headers
+}
+
+fn prompt_bytes(context: u32) -> usize {
+    usize::try_from(context.saturating_sub(MAX_TOKENS))
+        .unwrap_or(usize::MAX)
+        .saturating_mul(BYTES_PER_TOKEN)
+        .max(1)
+}
+
+/// The last `limit` bytes, less what would be half a character.
+fn tail(text: &str, limit: usize) -> &str {
+    let mut start = text.len().saturating_sub(limit);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_prefix_keeps_its_end_and_whole_characters() {
+        assert_eq!(tail("abcdef", 3), "def");
+        assert_eq!(tail("aäöü", 5), "öü");
+        assert_eq!(tail("ab", 100), "ab");
+        assert_eq!(prompt_bytes(2048), (2048 - 64) * 3);
+        assert_eq!(prompt_bytes(10), 1);
+    }
+}

@@ -1,0 +1,316 @@
+//! Results → answers in the caller's protocol.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use modelgate_api::v1alpha1::{Compat, Protocol};
+use serde_json::json;
+
+use super::dispatch::{self, Upstream};
+use super::parse;
+use crate::app::Gateway;
+use crate::config::snapshot::{Route, Snapshot};
+use crate::dialect::openai;
+use crate::error::{GatewayError, is_callers_fault};
+use crate::gitlab::{self, Answer, Choice, error_bodies};
+use crate::metrics::{Metrics, Outcome};
+use crate::series::Handler;
+use crate::server::body::{Passing, ResponseBody};
+use crate::server::record::Record;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// Tells the truth about a completion that the protocol makes look like a success.
+const OUTCOME: HeaderName = HeaderName::from_static("x-modelgate-outcome");
+/// Engine of the model in GitLab's answers.
+const ENGINE: &str = "modelgate";
+/// Headers of a backend's answer that clients get to see.
+const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
+
+/// An answer before it becomes HTTP.
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: ReplyBody,
+}
+
+/// Body of an answer.
+pub enum ReplyBody {
+    /// All of it.
+    Whole(Bytes),
+    /// From a backend as it comes.
+    Passing(Box<Passing>),
+}
+
+impl ReplyBody {
+    /// The response, which owns the account from here on.
+    #[must_use]
+    pub fn into_response(self, record: Record) -> ResponseBody {
+        match self {
+            Self::Whole(bytes) => ResponseBody::whole(bytes, record),
+            Self::Passing(passing) => ResponseBody::passing(*passing, record),
+        }
+    }
+}
+
+fn whole(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    Reply { status, headers, body: ReplyBody::Whole(body.into()) }
+}
+
+/// In whose words errors are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// FastAPI's, which GitLab's gateway uses.
+    GitLab,
+    /// OpenAI's.
+    OpenAi,
+}
+
+impl Shape {
+    /// Of a path. Unknown ones are GitLab's where its protocol is served, unless they are under OpenAI's prefix.
+    #[must_use]
+    pub fn of(handler: Handler, gitlab_served: bool, path: &str) -> Self {
+        match handler {
+            Handler::Completions | Handler::Chat | Handler::Models => Self::OpenAi,
+            Handler::GitlabCompletions
+            | Handler::GitlabCodeCompletions
+            | Handler::Healthz
+            | Handler::Ready => Self::GitLab,
+            Handler::Other if gitlab_served && !path.starts_with("/v1/") => Self::GitLab,
+            Handler::Other => Self::OpenAi,
+        }
+    }
+}
+
+/// What the answer must know of the request.
+pub struct Caller {
+    shape: Shape,
+    handler: Handler,
+    compat: Compat,
+    preflight: bool,
+    cors: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Caller {
+    /// Notes it before the body is read.
+    #[must_use]
+    pub fn new(parts: &Parts, handler: Handler, snapshot: &Snapshot) -> Self {
+        let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+        let cors = if shape == Shape::GitLab { gitlab::simple_headers(&parts.headers) } else { Vec::new() };
+        let preflight = shape == Shape::GitLab && gitlab::preflight(&parts.method, &parts.headers).is_some();
+        Self { shape, handler, compat: snapshot.config.compat, preflight, cors }
+    }
+
+    /// Headers that every answer carries.
+    pub fn add_headers(&self, headers: &mut HeaderMap, took: Duration) {
+        if self.preflight {
+            return;
+        }
+        headers.extend(self.cors.iter().cloned());
+        if !matches!(self.handler, Handler::Healthz | Handler::Ready)
+            && let Ok(took) = HeaderValue::from_str(&gitlab::process_time(took))
+        {
+            headers.insert("x-process-time", took);
+        }
+    }
+}
+
+/// Answers what needs no authentication: preflights, and the questions whether the gateway is alive and ready.
+pub fn without_auth(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    parts: &Parts,
+    record: &mut Record,
+) -> Option<Reply> {
+    let shape = Shape::of(record.handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+    if shape == Shape::GitLab
+        && let Some(preflight) = gitlab::preflight(&parts.method, &parts.headers)
+    {
+        record.clear_operation();
+        record.set_outcome(Outcome::Success);
+        let mut reply = whole(preflight.status, TEXT, preflight.body);
+        reply.headers.extend(preflight.headers);
+        return Some(reply);
+    }
+    let ok = match record.handler {
+        Handler::Healthz => true,
+        Handler::Ready => {
+            !gateway.drain.is_draining() && snapshot.routes.iter().any(|route| route.is_serving())
+        }
+        _ => return None,
+    };
+    parse::check_method(record.handler, parts).ok()?;
+    record.set_outcome(Outcome::Success);
+    Some(whole(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, JSON, "{}"))
+}
+
+/// Every model name that a request may use.
+pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
+    record.set_outcome(Outcome::Success);
+    let mut names: Vec<&str> = Vec::new();
+    let concrete =
+        snapshot.routes.iter().flat_map(|route| &route.models).filter(|model| !model.ends_with('*'));
+    for model in concrete {
+        if !names.contains(&model.as_str()) {
+            names.push(model);
+        }
+    }
+    let data: Vec<_> = names
+        .into_iter()
+        .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": modelgate_api::PRODUCT_ID}))
+        .collect();
+    whole(StatusCode::OK, JSON, json!({"object": "list", "data": data}).to_string())
+}
+
+/// A completion in GitLab's contract. `Current` answers a failing backend with no choice, since editors switch themselves
+/// off after a few errors; `Strict` answers what the gateway of 2023 did.
+///
+/// # Errors
+/// The failure, where the contract shows it.
+pub fn gitlab(
+    snapshot: &Snapshot,
+    route: &Route,
+    language: Option<&'static str>,
+    text: Result<String, GatewayError>,
+    record: &mut Record,
+) -> Result<Reply, GatewayError> {
+    let compat = snapshot.config.compat;
+    let (text, outcome) = match text {
+        Ok(text) => (text, Outcome::Success),
+        Err(error) if compat == Compat::Strict && !is_swallowed(&error) => return Err(error),
+        Err(error) => {
+            tracing::warn!(error = %error, route = %route.name, request_id = %record.request_id, "no completion; the editor is told that there is none");
+            record.reason = Some(error.reason());
+            (String::new(), error.outcome())
+        }
+    };
+    let swallowed = outcome != Outcome::Success;
+    record.set_outcome(outcome);
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let answer = Answer {
+        id: &record.request_id,
+        engine: ENGINE,
+        name: record.model().unwrap_or_default(),
+        lang: language.filter(|_| !(swallowed && compat == Compat::Strict)),
+        experiments: &[],
+        created,
+        choices: &[Choice { text: &text, finish_reason: "stop" }],
+    };
+    let mut reply = whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, compat));
+    reply.headers.insert(OUTCOME, HeaderValue::from_static(outcome.as_str()));
+    Ok(reply)
+}
+
+/// The gateway of 2023 turned these two errors of its model into an empty completion.
+fn is_swallowed(error: &GatewayError) -> bool {
+    matches!(error, GatewayError::UpstreamStatus { status, .. } if *status == StatusCode::BAD_REQUEST || *status == StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A backend's answer, passed on as it comes.
+#[must_use]
+pub fn pass_through(upstream: Upstream, route: &Arc<Route>, began: Instant) -> Reply {
+    let deadline = dispatch::deadline(route, began);
+    let (parts, body) = Response::into_parts(upstream.response);
+    let mut headers = HeaderMap::new();
+    for name in PASSED_ON {
+        if let Some(value) = parts.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if upstream.is_stream {
+        // Proxies in between must not gather events.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+    let idle = Duration::from_millis(route.timeout.idle_ms);
+    let passing = Passing::new(body, upstream.is_stream, idle, deadline, upstream.permit);
+    Reply { status: parts.status, headers, body: ReplyBody::Passing(Box::new(passing)) }
+}
+
+/// An error in the caller's protocol.
+pub fn refuse(error: &GatewayError, caller: &Caller, metrics: &Metrics, record: &mut Record) -> Reply {
+    record.set_outcome(error.outcome());
+    record.reason = Some(error.reason());
+    if let GatewayError::Unauthorized(failure) = error {
+        metrics.count_auth_failure(*failure);
+    }
+    let mut reply = match caller.shape {
+        Shape::GitLab => in_gitlabs_words(error, caller),
+        Shape::OpenAi => in_openais_words(error),
+    };
+    match error {
+        GatewayError::MethodNotAllowed { allow } => {
+            reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        GatewayError::RedirectSlash { location } => {
+            reply.headers.insert(header::LOCATION, location.clone());
+        }
+        GatewayError::UpstreamStatus { retry_after: Some(after), .. } => {
+            reply.headers.insert(header::RETRY_AFTER, after.clone());
+        }
+        GatewayError::Shed => {
+            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        GatewayError::BodyTooLarge { .. }
+        | GatewayError::BodyTimeout
+        | GatewayError::BodyBroken
+        | GatewayError::UriTooLong => {
+            // What is left of the body is not read, so nothing that follows on the connection could be understood.
+            reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    reply
+}
+
+fn in_openais_words(error: &GatewayError) -> Reply {
+    let status = error.status();
+    match error {
+        // About the caller's own request, in words that its client knows already.
+        GatewayError::UpstreamStatus { status: upstream, body, .. }
+            if is_callers_fault(*upstream) && is_json_object(body) =>
+        {
+            whole(status, JSON, body.clone())
+        }
+        _ => whole(status, JSON, openai::error_body(status, &error.to_string(), error.reason())),
+    }
+}
+
+fn is_json_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+fn in_gitlabs_words(error: &GatewayError, caller: &Caller) -> Reply {
+    let status = error.status();
+    match error {
+        GatewayError::Unauthorized(failure) => whole(status, JSON, failure.in_gitlabs_words().body()),
+        GatewayError::NotFound => whole(status, JSON, error_bodies::NOT_FOUND),
+        GatewayError::MethodNotAllowed { .. } => whole(status, JSON, error_bodies::METHOD_NOT_ALLOWED),
+        GatewayError::RedirectSlash { .. } => {
+            Reply { status, headers: HeaderMap::new(), body: ReplyBody::Whole(Bytes::new()) }
+        }
+        GatewayError::Rejected { status, body } => whole(*status, JSON, body.clone()),
+        GatewayError::BodyTooLarge { .. } => whole(status, JSON, error_bodies::TOO_LARGE),
+        // Only `Strict` shows a backend's failure: as FastAPI shows an exception that nobody caught.
+        _ if error.outcome() == Outcome::UpstreamError
+            || error.outcome() == Outcome::Timeout
+            || status == StatusCode::INTERNAL_SERVER_ERROR =>
+        {
+            let mut reply = whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "Internal Server Error");
+            reply.headers.insert(OUTCOME, HeaderValue::from_static(error.outcome().as_str()));
+            reply
+        }
+        GatewayError::Shed if caller.compat == Compat::Current => {
+            whole(status, JSON, error_bodies::INFERENCE_FAILED)
+        }
+        _ => whole(status, JSON, error_bodies::detail(&error.to_string())),
+    }
+}
