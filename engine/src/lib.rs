@@ -4,6 +4,7 @@
 //! what is accepted, how answers look) → `infer` (queue, tokens, sampling, text). `metrics` counts every request
 //! once, whichever way it ends; `app` puts the parts together and owns start and stop.
 
+pub mod account;
 pub mod api;
 pub mod app;
 pub mod args;

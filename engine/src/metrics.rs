@@ -1,9 +1,6 @@
-//! All metric families of the engine, and the account that counts each request exactly once.
+//! All metric families of the engine: names, labels and buckets stand here and nowhere else.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -88,19 +85,37 @@ impl Outcome {
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
-    waiting: IntGauge,
-    running: IntGauge,
-    prompt_tokens: IntCounter,
-    generation_tokens: IntCounter,
-    time_to_first_token: Histogram,
-    time_per_output_token: Histogram,
-    request_duration: Histogram,
-    queue_duration: Histogram,
-    request_prompt_tokens: Histogram,
-    request_generation_tokens: Histogram,
-    model_load: Gauge,
+    pub(crate) waiting: IntGauge,
+    pub(crate) running: IntGauge,
+    pub(crate) times: Times,
+    pub(crate) tokens: Tokens,
+    serving: Serving,
+}
+
+/// How long requests take, in seconds.
+#[derive(Debug)]
+pub(crate) struct Times {
+    pub first_token: Histogram,
+    pub per_token: Histogram,
+    pub request: Histogram,
+    pub queue: Histogram,
+}
+
+/// How many tokens requests have.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub prompt: IntCounter,
+    pub generation: IntCounter,
+    pub prompt_per_request: Histogram,
+    pub generation_per_request: Histogram,
+}
+
+/// What is served, known once the model is loaded.
+#[derive(Debug)]
+struct Serving {
+    load_seconds: Gauge,
     context_length: IntGauge,
-    slots: IntGauge,
+    parallel: IntGauge,
 }
 
 impl Metrics {
@@ -110,96 +125,37 @@ impl Metrics {
     /// When two families have one name, which a test would have shown.
     pub fn new(model_name: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let info = IntGaugeVec::new(
+        let families = Families(&registry);
+        let info = families.add(IntGaugeVec::new(
             Opts::new(
                 "modelgate_engine_info",
                 "Version of the engine and name of the model it serves; always 1.",
             ),
             &["version", "model_name"],
-        )?;
+        )?)?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), model_name]).set(1);
-        register(&registry, info)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let requests = IntCounterVec::new(
-            Opts::new("modelgate_engine_requests_total", "Requests to generate, by how they ended."),
-            &["route", "outcome"],
-        )?;
-        for route in [Route::Completions, Route::ChatCompletions] {
-            for outcome in Outcome::ALL {
-                requests.with_label_values(&[route.as_str(), outcome.as_str()]).inc_by(0);
-            }
-        }
-        let gauge = |name, help| register(&registry, IntGauge::new(name, help)?);
-        let counter = |name, help| register(&registry, IntCounter::new(name, help)?);
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            register(
-                &registry,
-                Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?,
-            )
-        };
         Ok(Self {
-            requests: register(&registry, requests)?,
-            waiting: gauge("modelgate_engine_requests_waiting", "Requests in the queue.")?,
-            running: gauge("modelgate_engine_requests_running", "Requests being computed.")?,
-            prompt_tokens: counter(
-                "modelgate_engine_prompt_tokens_total",
-                "Prompt tokens of requests begun.",
-            )?,
-            generation_tokens: counter("modelgate_engine_generation_tokens_total", "Tokens generated.")?,
-            time_to_first_token: histogram(
-                "modelgate_engine_time_to_first_token_seconds",
-                "From the request's arrival to its first token.",
-                FIRST_TOKEN,
-            )?,
-            time_per_output_token: histogram(
-                "modelgate_engine_time_per_output_token_seconds",
-                "Between two tokens of a request.",
-                PER_TOKEN,
-            )?,
-            request_duration: histogram(
-                "modelgate_engine_request_duration_seconds",
-                "From arrival to the last token, of complete requests.",
-                REQUEST,
-            )?,
-            queue_duration: histogram(
-                "modelgate_engine_queue_duration_seconds",
-                "Time in the queue.",
-                REQUEST,
-            )?,
-            request_prompt_tokens: histogram(
-                "modelgate_engine_request_prompt_tokens",
-                "Prompt tokens of a request begun.",
-                TOKENS,
-            )?,
-            request_generation_tokens: histogram(
-                "modelgate_engine_request_generation_tokens",
-                "Tokens generated for a request, also if it was cut short.",
-                TOKENS,
-            )?,
-            model_load: register(
-                &registry,
-                Gauge::new(
-                    "modelgate_engine_model_load_seconds",
-                    "Time to load the model; 0 while loading.",
-                )?,
-            )?,
-            context_length: gauge(
-                "modelgate_engine_context_length_tokens",
-                "Context of a request; 0 while loading.",
-            )?,
-            slots: gauge(
-                "modelgate_engine_parallel_requests",
-                "Requests that can run at once; 0 while loading.",
-            )?,
+            requests: families.requests()?,
+            waiting: families.gauge("modelgate_engine_requests_waiting", "Requests in the queue.")?,
+            running: families.gauge("modelgate_engine_requests_running", "Requests being computed.")?,
+            times: families.times()?,
+            tokens: families.tokens()?,
+            serving: families.serving()?,
             registry,
         })
     }
 
+    /// Counts a request that ended.
+    pub fn ended(&self, route: Route, outcome: Outcome) {
+        self.requests.with_label_values(&[route.as_str(), outcome.as_str()]).inc();
+    }
+
     /// Records that the model is ready.
     pub fn loaded(&self, took: Duration, context_length: u32, parallel: u16) {
-        self.model_load.set(took.as_secs_f64());
-        self.context_length.set(context_length.into());
-        self.slots.set(parallel.into());
+        self.serving.load_seconds.set(took.as_secs_f64());
+        self.serving.context_length.set(context_length.into());
+        self.serving.parallel.set(parallel.into());
     }
 
     /// The exposition in Prometheus' text format.
@@ -213,128 +169,103 @@ impl Metrics {
     }
 }
 
-/// Keeps one handle of a family and gives the other to the registry.
-fn register<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
-}
+/// Registers families as they are made.
+struct Families<'registry>(&'registry Registry);
 
-/// Where a request is, for the gauges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Arrived,
-    Waiting,
-    Running,
-}
+impl Families<'_> {
+    /// Keeps one handle of a family and gives the other to the registry.
+    fn add<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
 
-/// Counts one request. Dropped without an outcome, it counts as cancelled: its client left.
-#[derive(Debug)]
-pub struct Account {
-    metrics: Arc<Metrics>,
-    route: Route,
-    stage: Stage,
-    outcome: Outcome,
-    arrived: Instant,
-    last_token: Option<Instant>,
-    prompt: usize,
-    generated: usize,
-}
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(name, help)?)
+    }
 
-impl Account {
-    /// A request that has just arrived.
-    #[must_use]
-    pub fn new(metrics: Arc<Metrics>, route: Route) -> Self {
-        Self {
-            metrics,
-            route,
-            stage: Stage::Arrived,
-            outcome: Outcome::Cancelled,
-            arrived: Instant::now(),
-            last_token: None,
-            prompt: 0,
-            generated: 0,
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+
+    fn requests(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let requests = self.add(IntCounterVec::new(
+            Opts::new("modelgate_engine_requests_total", "Requests to generate, by how they ended."),
+            &["route", "outcome"],
+        )?)?;
+        for route in [Route::Completions, Route::ChatCompletions] {
+            for outcome in Outcome::ALL {
+                requests.with_label_values(&[route.as_str(), outcome.as_str()]).inc_by(0);
+            }
         }
+        Ok(requests)
     }
 
-    /// It enters the queue.
-    pub fn queued(&mut self) {
-        self.move_to(Stage::Waiting);
+    fn times(&self) -> Result<Times, prometheus::Error> {
+        Ok(Times {
+            first_token: self.histogram(
+                "modelgate_engine_time_to_first_token_seconds",
+                "From the request's arrival to its first token.",
+                FIRST_TOKEN,
+            )?,
+            per_token: self.histogram(
+                "modelgate_engine_time_per_output_token_seconds",
+                "Between two tokens of a request.",
+                PER_TOKEN,
+            )?,
+            request: self.histogram(
+                "modelgate_engine_request_duration_seconds",
+                "From arrival to the last token, of complete requests.",
+                REQUEST,
+            )?,
+            queue: self.histogram(
+                "modelgate_engine_queue_duration_seconds",
+                "Time in the queue.",
+                REQUEST,
+            )?,
+        })
     }
 
-    /// It leaves the queue and is computed.
-    pub fn started(&mut self, waited: Duration, prompt_tokens: usize) {
-        self.move_to(Stage::Running);
-        self.prompt = prompt_tokens;
-        self.metrics.queue_duration.observe(waited.as_secs_f64());
-        self.metrics.prompt_tokens.inc_by(prompt_tokens as u64);
-        self.metrics.request_prompt_tokens.observe(count(prompt_tokens));
+    fn tokens(&self) -> Result<Tokens, prometheus::Error> {
+        Ok(Tokens {
+            prompt: self
+                .counter("modelgate_engine_prompt_tokens_total", "Prompt tokens of requests begun.")?,
+            generation: self.counter("modelgate_engine_generation_tokens_total", "Tokens generated.")?,
+            prompt_per_request: self.histogram(
+                "modelgate_engine_request_prompt_tokens",
+                "Prompt tokens of a request begun.",
+                TOKENS,
+            )?,
+            generation_per_request: self.histogram(
+                "modelgate_engine_request_generation_tokens",
+                "Tokens generated for a request, also if it was cut short.",
+                TOKENS,
+            )?,
+        })
     }
 
-    /// It got a token.
-    pub fn token(&mut self) {
-        let now = Instant::now();
-        match self.last_token.replace(now) {
-            None => self.metrics.time_to_first_token.observe((now - self.arrived).as_secs_f64()),
-            Some(before) => self.metrics.time_per_output_token.observe((now - before).as_secs_f64()),
-        }
-        self.generated += 1;
-        self.metrics.generation_tokens.inc();
+    fn serving(&self) -> Result<Serving, prometheus::Error> {
+        Ok(Serving {
+            load_seconds: self.add(Gauge::new(
+                "modelgate_engine_model_load_seconds",
+                "Time to load the model; 0 while loading.",
+            )?)?,
+            context_length: self
+                .gauge("modelgate_engine_context_length_tokens", "Context of a request; 0 while loading.")?,
+            parallel: self.gauge(
+                "modelgate_engine_parallel_requests",
+                "Requests that can run at once; 0 while loading.",
+            )?,
+        })
     }
-
-    /// It ended.
-    pub fn finish(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-
-    fn move_to(&mut self, stage: Stage) {
-        self.gauge().inspect(|gauge| gauge.dec());
-        self.stage = stage;
-        self.gauge().inspect(|gauge| gauge.inc());
-    }
-
-    fn gauge(&self) -> Option<&IntGauge> {
-        match self.stage {
-            Stage::Arrived => None,
-            Stage::Waiting => Some(&self.metrics.waiting),
-            Stage::Running => Some(&self.metrics.running),
-        }
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let began = self.stage == Stage::Running;
-        self.move_to(Stage::Arrived);
-        let (route, outcome) = (self.route.as_str(), self.outcome.as_str());
-        self.metrics.requests.with_label_values(&[route, outcome]).inc();
-        let seconds = self.arrived.elapsed().as_secs_f64();
-        if began {
-            self.metrics.request_generation_tokens.observe(count(self.generated));
-        }
-        if matches!(self.outcome, Outcome::Stop | Outcome::Length) {
-            self.metrics.request_duration.observe(seconds);
-        }
-        tracing::info!(
-            route,
-            outcome,
-            prompt_tokens = self.prompt,
-            generated_tokens = self.generated,
-            seconds,
-            "request ended"
-        );
-    }
-}
-
-/// Tokens of one request as a histogram's value; a context never reaches the bits where `f64` loses whole numbers.
-fn count(tokens: usize) -> f64 {
-    u32::try_from(tokens).map_or(f64::MAX, f64::from)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
-
-    use super::{Account, Metrics, Outcome, Route};
+    use super::{Metrics, Outcome};
 
     fn text(metrics: &Metrics) -> String {
         String::from_utf8(metrics.render().unwrap()).unwrap()
@@ -353,23 +284,5 @@ mod tests {
             }
         }
         assert!(text.contains("modelgate_engine_time_to_first_token_seconds_count 0"));
-    }
-
-    #[test]
-    fn an_account_dropped_on_the_way_leaves_no_gauge_behind_and_counts_as_cancelled() {
-        let metrics = Arc::new(Metrics::new("m").unwrap());
-        let mut account = Account::new(metrics.clone(), Route::Completions);
-        account.queued();
-        assert!(text(&metrics).contains("modelgate_engine_requests_waiting 1"));
-        account.started(Duration::ZERO, 7);
-        account.token();
-        assert!(text(&metrics).contains("modelgate_engine_requests_running 1"));
-        drop(account);
-        let text = text(&metrics);
-        assert!(text.contains("modelgate_engine_requests_waiting 0"));
-        assert!(text.contains("modelgate_engine_requests_running 0"));
-        assert!(text.contains("requests_total{outcome=\"cancelled\",route=\"completions\"} 1"));
-        assert!(text.contains("modelgate_engine_prompt_tokens_total 7"));
-        assert!(text.contains("modelgate_engine_request_generation_tokens_count 1"));
     }
 }

@@ -32,7 +32,7 @@ impl Shape {
                 ("chat.completion", json!({"index": 0, "message": {"role": "assistant", "content": text}}))
             }
         };
-        self.envelope(object, vec![finished(choice, Some(finish))], Some(usage_json(usage))).to_string()
+        self.envelope(object, &[finished(choice, Some(finish))], Some(usage_json(usage))).to_string()
     }
 
     /// What a stream begins with: a conversation names the speaker first.
@@ -40,7 +40,7 @@ impl Shape {
     pub fn begin(&self) -> String {
         match self.route {
             Route::Completions => String::new(),
-            Route::ChatCompletions => self.chunk(json!({"role": "assistant", "content": ""}), None),
+            Route::ChatCompletions => self.chunk(&json!({"role": "assistant", "content": ""}), None),
         }
     }
 
@@ -48,8 +48,8 @@ impl Shape {
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         match self.route {
-            Route::Completions => self.chunk(json!(text), None),
-            Route::ChatCompletions => self.chunk(json!({"content": text}), None),
+            Route::Completions => self.chunk(&json!(text), None),
+            Route::ChatCompletions => self.chunk(&json!({"content": text}), None),
         }
     }
 
@@ -60,9 +60,9 @@ impl Shape {
             Route::Completions => json!(""),
             Route::ChatCompletions => json!({}),
         };
-        let mut events = self.chunk(delta, Some(finish));
+        let mut events = self.chunk(&delta, Some(finish));
         if self.include_usage {
-            events += &event(&self.envelope(self.chunk_object(), Vec::new(), Some(usage_json(usage))));
+            events += &event(&self.envelope(self.chunk_object(), &[], Some(usage_json(usage))));
         }
         events + "data: [DONE]\n\n"
     }
@@ -73,14 +73,14 @@ impl Shape {
         format!("data: {error}\n\ndata: [DONE]\n\n")
     }
 
-    fn chunk(&self, content: Value, finish: Option<Finish>) -> String {
+    fn chunk(&self, content: &Value, finish: Option<Finish>) -> String {
         let choice = match self.route {
             Route::Completions => json!({"index": 0, "text": content}),
             Route::ChatCompletions => json!({"index": 0, "delta": content}),
         };
         // With include_usage every event has the field, null until the last: so says the OpenAI API.
         let usage = self.include_usage.then_some(Value::Null);
-        event(&self.envelope(self.chunk_object(), vec![finished(choice, finish)], usage))
+        event(&self.envelope(self.chunk_object(), &[finished(choice, finish)], usage))
     }
 
     fn chunk_object(&self) -> &'static str {
@@ -90,7 +90,7 @@ impl Shape {
         }
     }
 
-    fn envelope(&self, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
+    fn envelope(&self, object: &str, choices: &[Value], usage: Option<Value>) -> Value {
         let mut body = json!({
             "id": self.id, "object": object, "created": self.created, "model": self.model, "choices": choices,
         });

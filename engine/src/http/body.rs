@@ -35,10 +35,10 @@ impl StreamBody {
 
     fn write(&mut self, event: Option<Event>) -> String {
         match event {
-            Some(Event::Text(text)) => return self.shape.text(&text),
+            Some(Event::Text(text)) => self.shape.text(&text),
             Some(Event::End { finish, usage }) => {
                 self.done = true;
-                return self.shape.end(finish, usage);
+                self.shape.end(finish, usage)
             }
             Some(Event::Failed(reason)) => {
                 self.done = true;

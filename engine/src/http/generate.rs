@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::state::{Ready, State, unix_time};
 use crate::{
+    account::Account,
     api::{
         chat,
         completion::{self, Prompt},
@@ -22,7 +23,7 @@ use crate::{
         model::{Model, Token, Turn},
         scheduler::Message,
     },
-    metrics::{Account, Route},
+    metrics::Route,
 };
 
 /// Longest body taken.

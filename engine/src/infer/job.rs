@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{model::Token, sampling::Sampling};
-use crate::metrics::Account;
+use crate::account::Account;
 
 /// What to generate. `permit` and `account` live as long as the request occupies the engine.
 #[derive(Debug)]

@@ -71,7 +71,7 @@ impl Scheduler<'_> {
             }
         }
         for job in self.waiting.drain(..).chain(self.slots.into_iter().flatten().map(|running| running.job)) {
-            fail(job, "the server is stopping; send the request again");
+            fail(*job, "the server is stopping; send the request again");
         }
     }
 
@@ -133,7 +133,7 @@ impl Scheduler<'_> {
             },
             Err(error) => {
                 tracing::error!(%error, sequence, "computing failed");
-                fail(running.job, "computing failed; the server's log says why");
+                fail(*running.job, "computing failed; the server's log says why");
             }
         }
     }
@@ -212,8 +212,8 @@ impl Running {
 }
 
 /// Ends a request that the engine cannot complete.
-fn fail(job: Box<Job>, reason: &str) {
-    let Job { events, account, permit, .. } = *job;
+fn fail(job: Job, reason: &str) {
+    let Job { events, account, permit, .. } = job;
     account.finish(Outcome::Error);
     drop(permit);
     let _client_left = events.try_send(Event::Failed(reason.into()));

@@ -89,7 +89,8 @@ fn take_characters(bytes: &mut Vec<u8>) -> String {
         rest += chunk.valid().len();
         let invalid = chunk.invalid();
         let at_end = rest + invalid.len() == bytes.len();
-        if !invalid.is_empty() && !(at_end && may_continue(invalid)) {
+        let waits = at_end && may_continue(invalid);
+        if !invalid.is_empty() && !waits {
             text.push(char::REPLACEMENT_CHARACTER);
             rest += invalid.len();
         }
@@ -159,7 +160,7 @@ mod tests {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
-            let mut assembler = TextAssembler::new(stops.clone());
+            let mut assembler = TextAssembler::new(stops);
             let mut out = String::new();
             for pair in cuts.windows(2) {
                 out.push_str(&assembler.push(&text.as_bytes()[pair[0]..pair[1]]));
