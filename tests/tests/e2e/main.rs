@@ -5,7 +5,9 @@
 //! after another in the order of their names; `uninstall` takes the product away and so stands last.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod contract;
 mod crds;
+mod faults;
 mod gpu;
 mod leader;
 mod main_job;

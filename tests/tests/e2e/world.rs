@@ -149,11 +149,34 @@ pub fn start_echo(cluster: &Cluster, port: u16, token: Option<&str>) {
 
 /// Starts an instrument inside the cluster, once for each port.
 pub fn start_instrument(cluster: &Cluster, port: u16, arguments: &[&str]) {
+    start_program(cluster, port, Path::new(env!("CARGO_BIN_EXE_instrument")), arguments, &[]);
+}
+
+/// Starts a program inside the cluster, known by a port of its own; once for each port. Its output goes to the cluster's logs.
+pub fn start_program(
+    cluster: &Cluster,
+    port: u16,
+    program: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) {
     let mut helpers = HELPERS.lock().expect("no test died holding it");
     if helpers.iter().any(|(taken, _)| *taken == port) {
         return;
     }
-    let mut command = cluster.exec(env!("CARGO_BIN_EXE_instrument"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-    helpers.push((port, command.spawn().expect("the instrument starts")));
+    let log = std::fs::File::create(cluster.layout().log(&format!("e2e-{port}"))).expect("a log file");
+    let mut command = cluster.exec(&program.display().to_string());
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    helpers.push((port, command.spawn().expect("the program starts")));
+}
+
+/// Ends a program started by [`start_program`].
+pub fn stop_program(port: u16) {
+    let mut helpers = HELPERS.lock().expect("no test died holding it");
+    if let Some(at) = helpers.iter().position(|(taken, _)| *taken == port) {
+        let (_, mut child) = helpers.remove(at);
+        child.kill().expect("it ends");
+        child.wait().expect("it ended");
+    }
 }
