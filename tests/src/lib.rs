@@ -12,4 +12,5 @@ pub mod model;
 pub mod preflight;
 pub mod progress;
 pub mod relay;
+pub mod run;
 pub mod tools;

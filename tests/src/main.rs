@@ -12,7 +12,7 @@ use testkit::command::{catch_interrupts, interrupted};
 use testkit::progress::say;
 use testkit::relay::{self, Forward, check_port};
 use testkit::tools::Tools;
-use testkit::{model, preflight};
+use testkit::{model, preflight, run as main_job};
 
 /// Local cluster and end-to-end runner of Modelgate.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// The main job: resources applied on a local cluster, pods ready, a completion, Prometheus targets up.
+    Run(main_job::Options),
     /// Say what the local cluster needs of this machine and what is missing; change nothing.
     Preflight,
     /// The programs that the cluster is made of.
@@ -122,6 +124,7 @@ fn run(task: Task) -> Result<()> {
     catch_interrupts()?;
     let cache = Cache::from_environment()?;
     match task {
+        Task::Run(options) => main_job::run(&cache, &options),
         Task::Preflight => {
             let report = preflight::inspect(&cache)?;
             report.print(&cache);

@@ -230,9 +230,8 @@ impl Tools {
     /// # Errors
     /// When a build fails; the message names its log.
     pub fn build(&self, keep_build_cache: bool) -> Result<()> {
-        for tool in self.missing()? {
-            let folder = tool.folder(&self.cache, &self.go_version)?;
-            step(&format!("build {} {}", tool.name, tool.version), || tool.build(&self.cache, &folder))?;
+        for tool in TOOLS {
+            self.build_one(tool)?;
         }
         if !keep_build_cache && self.cache.go().exists() {
             step("free the Go build caches", || {
@@ -241,6 +240,18 @@ impl Tools {
             })?;
         }
         Ok(())
+    }
+
+    /// Builds one tool if it is missing.
+    ///
+    /// # Errors
+    /// When the build fails; the message names its log.
+    pub fn build_one(&self, tool: &Tool) -> Result<()> {
+        let folder = tool.folder(&self.cache, &self.go_version)?;
+        if folder.is_dir() {
+            return Ok(());
+        }
+        step(&format!("build {} {}", tool.name, tool.version), || tool.build(&self.cache, &folder))
     }
 
     /// The path of a built program.
