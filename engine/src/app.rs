@@ -113,9 +113,9 @@ async fn run(args: &ServeArgs) -> Result<(), AppError> {
     state.stop();
     drop(listener);
     if ended.is_ok() {
-        tracing::info!(seconds = args.drain_timeout, "stopping: running requests may finish");
+        tracing::info!(seconds = args.drain_timeout.as_secs(), "stopping: running requests may finish");
     }
-    let limit = if ended.is_ok() { Duration::from_secs(args.drain_timeout.into()) } else { Duration::ZERO };
+    let limit = if ended.is_ok() { args.drain_timeout } else { Duration::ZERO };
     let mut drained = std::pin::pin!(graceful.shutdown());
     let all_gone = tokio::select! {
         () = &mut drained => true,
@@ -125,7 +125,7 @@ async fn run(args: &ServeArgs) -> Result<(), AppError> {
     if !all_gone {
         tracing::warn!("open requests are cut");
     }
-    computing.stop(&state).await;
+    computing.stop().await;
     if !all_gone {
         let _best_effort = tokio::time::timeout(LAST_WORDS, drained).await;
     }
@@ -176,23 +176,22 @@ impl Computing {
     }
 
     /// Ends what still runs and waits for the thread, so that the library is not torn down while it computes.
-    async fn stop(self, state: &State) {
+    async fn stop(self) {
         let _already_ended = self.messages.send(Message::Stop).await;
-        if state.ready.get().is_some() || self.thread.is_finished() {
-            let _panicked = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        }
+        let _panicked = tokio::task::spawn_blocking(move || self.thread.join()).await;
     }
 }
 
 fn load_and_compute(
     args: &ServeArgs,
-    state: &State,
+    state: &Arc<State>,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
     loaded: oneshot::Sender<Result<(), AppError>>,
 ) {
     let began = Instant::now();
-    let model = match Model::load(&args.model) {
+    let stopping = Arc::clone(state);
+    let model = match Model::load(&args.model, move || !stopping.stopping()) {
         Ok(model) => Arc::new(model),
         Err(error) => return drop(loaded.send(Err(error.into()))),
     };

@@ -1,6 +1,6 @@
 //! Command line and environment: each flag has the environment name `MODELGATE_ENGINE_<FLAG>`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -68,9 +68,10 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u16).range(0..=4096))]
     pub queue: u16,
 
-    /// Seconds that running requests get to finish after SIGTERM.
-    #[arg(long, value_name = "SECONDS", env = "MODELGATE_ENGINE_DRAIN_TIMEOUT", default_value_t = 30)]
-    pub drain_timeout: u16,
+    /// Time that running requests get to finish after SIGTERM, such as `30s` or `2m`.
+    #[arg(long, value_name = "DURATION", env = "MODELGATE_ENGINE_DRAIN_TIMEOUT", default_value = "30s",
+          value_parser = duration)]
+    pub drain_timeout: Duration,
 
     /// How log lines look.
     #[arg(long, value_name = "FORMAT", env = "MODELGATE_ENGINE_LOG_FORMAT", default_value = "text")]
@@ -99,11 +100,40 @@ pub enum LogFormat {
     Json,
 }
 
+/// A whole number with `ms`, `s`, `m` or `h`, as Kubernetes writes durations; seconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let wrong = || format!("{text:?} is no duration; write a whole number and ms, s, m or h, such as 30s");
+    let number: u32 = digits.parse().map_err(|_| wrong())?;
+    let milliseconds = match text.strip_prefix(digits) {
+        Some("ms") => 1,
+        Some("" | "s") => 1000,
+        Some("m") => 60_000,
+        Some("h") => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_millis(u64::from(number) * milliseconds))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::{CommandFactory, Parser};
 
-    use super::{Cli, Command};
+    use super::{Cli, Command, duration};
+
+    #[test]
+    fn durations_are_written_as_in_kubernetes() {
+        for (text, seconds) in
+            [("30s", 30.0), ("2m", 120.0), ("500ms", 0.5), ("1h", 3600.0), ("7", 7.0), ("0s", 0.0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "s", "-1s", "1.5s", "1d", "1 s"] {
+            assert!(duration(text).unwrap_err().contains("such as 30s"), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_every_flag_has_its_environment_name() {

@@ -42,7 +42,7 @@ struct Candidate {
 fn every_greedy_choice_is_llama_cpps_unless_its_two_best_tokens_are_nearly_tied() {
     let golden: Golden = serde_json::from_str(include_str!("golden/golden.json")).unwrap();
     assert_eq!(golden.cases.len(), 10);
-    let model = Model::load(&model_file::path()).unwrap();
+    let model = Model::load(&model_file::path(), || true).unwrap();
     let options = SessionOptions { context_length: 512, sequences: 2, threads: 1 };
     let mut session = Session::new(&model, &options).unwrap();
     let greedy = Sampling {

@@ -185,7 +185,7 @@ fn metrics_are_there_from_the_start_and_count_tokens() {
 
 #[test]
 fn a_running_stream_is_finished_on_sigterm_and_new_requests_are_refused() {
-    let mut engine = Engine::start(&["--drain-timeout", "100"]);
+    let mut engine = Engine::start(&["--drain-timeout", "100s"]);
     let mut body = endless();
     body["max_tokens"] = 60.into();
     let mut stream = engine.open(COMPLETIONS, &body);
@@ -200,8 +200,15 @@ fn a_running_stream_is_finished_on_sigterm_and_new_requests_are_refused() {
 }
 
 #[test]
+fn sigterm_while_the_model_loads_ends_the_server_in_order() {
+    let mut engine = Engine::start_unready(&[]);
+    engine.terminate();
+    assert_eq!(engine.exit_code(), Some(0));
+}
+
+#[test]
 fn after_the_drain_timeout_a_stream_is_ended_with_an_error_and_the_server_exits() {
-    let mut engine = Engine::start(&["--drain-timeout", "0"]);
+    let mut engine = Engine::start(&["--drain-timeout", "0s"]);
     let mut stream = engine.open(COMPLETIONS, &endless());
     stream.read_exact(&mut [0; 64]).unwrap();
     engine.terminate();

@@ -25,8 +25,9 @@ use crate::args::ServeArgs;
 
 /// Connections at once; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
-/// Time for the head of a request to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the head of a request to arrive, and for a kept connection to be idle: longer than the 90 s that clients
+/// commonly keep theirs, so that the client closes first and no request meets a connection about to end.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(100);
 /// Longest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 /// Pause after an error of `accept`, most often too many open files.

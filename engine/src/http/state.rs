@@ -66,12 +66,18 @@ impl State {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the server is on its way out.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// The model, if requests can be served now.
     ///
     /// # Errors
     /// `Unavailable` while loading, while stopping, and when the computing thread has ended.
     pub fn serving(&self) -> Result<&Ready, ApiError> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.stopping() {
             return Err(ApiError::Unavailable("the server is stopping"));
         }
         match self.ready.get() {

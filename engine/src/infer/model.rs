@@ -89,16 +89,17 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a file. Takes seconds; call it on a thread that may block.
+    /// Loads a file, for as long as `go_on` says so. Takes seconds or minutes; call it on a thread that may block.
     ///
     /// # Errors
     /// `LoadError` names the file and the reason; the process stays usable.
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, go_on: impl Fn() -> bool + 'static) -> Result<Self, LoadError> {
         check_processor()?;
         check_file(path)?;
         send_logs_to_tracing(LogOptions::default());
         let backend = LlamaBackend::init().map_err(|error| LoadError::Backend(error.to_string()))?;
-        let model = LlamaModel::load_from_file(&backend, path, &LlamaModelParams::default())
+        let params = LlamaModelParams::default().with_progress_callback(move |_| go_on());
+        let model = LlamaModel::load_from_file(&backend, path, &params)
             .map_err(|_| LoadError::Refused { path: path.into() })?;
         let mut loaded = Self { model, template: None, backend };
         loaded.template = loaded.usable_template();
