@@ -27,7 +27,7 @@ RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE)
 	$(if $(API_PORT),--api-port '$(API_PORT)') $(if $(GATEWAY_PORT),--gateway-port '$(GATEWAY_PORT)') \
 	$(if $(PROMETHEUS_PORT),--prometheus-port '$(PROMETHEUS_PORT)')
 
-.PHONY: help try develop-local fmt lint deny check crds run model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
+.PHONY: help try develop-local fmt lint deny check crds run model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,12 +77,19 @@ cluster-down: ## Stop the local cluster and remove what it left on this machine
 cluster-status: ## Say what of the local cluster runs
 	$(TESTKIT) cluster status
 
-test-cluster: ## Tests on the local cluster
-	cargo test --locked --release -p testkit --features cluster -- --test-threads=1
+# The cluster outlives a test program, so that one made for it is there for the next; it goes at the end in any case.
+test-cluster: ## Tests on the local cluster: its own life, then the whole product end to end
+	$(TESTKIT) tools build
+	cargo build --locked --release -p modelgate-operator -p modelgate-gateway -p modelgate-engine
+	trap '$(TESTKIT) cluster down' EXIT; \
+	cargo test --locked --release -p testkit --features cluster --test cluster_lifecycle --test e2e -- --test-threads=1
+
+test-model: model ## Tests of the engine with the small model
+	cargo test --locked --release -p modelgate-engine --features model-tests
 
 # ---- the gates ----
 
-test: check ## Everything that must pass before a change goes in
+test: check test-model test-cluster ## Everything that must pass before a change goes in; Linux and root
 
 test-full: ## Suites that run longer or need more than `test`: SUITE=NAME
 	@echo "make test-full: no suite named '$(SUITE)'; there is none yet beside those of 'make test' (docs/testing.md)" >&2; exit 2
