@@ -1,0 +1,136 @@
+//! What both kinds of pods have in common: the restricted security context, volumes, placement. Pure.
+
+use modelgate_api::v1alpha1::{MonitoringMode, MonitoringSpec, Placement};
+use serde_json::{Value, json};
+
+use super::child::{Child, ChildKind, Owner, Prepared};
+use crate::args::Render;
+
+/// User and group of our images.
+const USER: i64 = 65_532;
+/// Time between two scrapes when the spec names none; the reference platform's monitors use the same.
+const SCRAPE_INTERVAL: &str = "30s";
+
+/// A Deployment's shell around its containers.
+pub struct Workload<'a> {
+    /// The resource it belongs to.
+    pub owner: &'a Owner,
+    /// Its name.
+    pub name: String,
+    /// Pods.
+    pub replicas: i32,
+    /// `spec.strategy`.
+    pub strategy: Value,
+    /// Seconds without progress after which the rollout counts as failed.
+    pub progress_deadline: u32,
+    /// Seconds between the stop signal and the kill, preStop included.
+    pub grace: u32,
+    /// ServiceAccount; absent means the namespace's default, whose token is not mounted either.
+    pub service_account: Option<&'a str>,
+    /// Nodes.
+    pub placement: Option<&'a Placement>,
+    /// `initContainers`.
+    pub init: Vec<Value>,
+    /// `containers`.
+    pub containers: Vec<Value>,
+    /// `volumes`.
+    pub volumes: Vec<Value>,
+}
+
+impl Workload<'_> {
+    /// The Deployment.
+    #[must_use]
+    pub fn deployment(self) -> Child<Prepared> {
+        let labels = self.owner.labels();
+        let placement = self.placement.cloned().unwrap_or_default();
+        let pod = json!({
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "serviceAccountName": self.service_account,
+            "terminationGracePeriodSeconds": self.grace,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "nodeSelector": placement.node_selector,
+            "tolerations": non_empty(placement.tolerations.iter().map(|toleration| json!(toleration)).collect()),
+            "initContainers": non_empty(self.init),
+            "containers": self.containers,
+            "volumes": non_empty(self.volumes),
+        });
+        let spec = json!({
+            "replicas": self.replicas,
+            "revisionHistoryLimit": 3,
+            "progressDeadlineSeconds": self.progress_deadline,
+            "selector": {"matchLabels": self.owner.selector()},
+            "strategy": self.strategy,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        });
+        Child::new(ChildKind::Deployment, self.name, self.owner, &labels, json!({"spec": spec}))
+    }
+}
+
+fn non_empty(list: Vec<Value>) -> Value {
+    if list.is_empty() { Value::Null } else { Value::Array(list) }
+}
+
+/// Security context of every container of ours: Pod Security Standard `restricted`, with a root file system that is
+/// read-only.
+#[must_use]
+pub fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
+}
+
+/// `lifecycle` that waits before the stop signal, so that whoever still holds the pod's address stops using it first.
+#[must_use]
+pub fn wait_before_stop(seconds: u32) -> Value {
+    json!({"preStop": {"sleep": {"seconds": seconds}}})
+}
+
+/// `GET` probe of a named port.
+#[must_use]
+pub fn http_probe(path: &str, port: &str, period: u32, failures: u32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    })
+}
+
+/// The ServiceMonitor of `owner`, unless its spec says `Disabled`.
+#[must_use]
+pub fn monitor(
+    owner: &Owner,
+    name: String,
+    port: &str,
+    spec: Option<&MonitoringSpec>,
+    render: &Render,
+) -> Option<Child<Prepared>> {
+    let spec = spec.cloned().unwrap_or_default();
+    let defaults = match spec.mode {
+        MonitoringMode::Disabled => return None,
+        MonitoringMode::Manual => None,
+        MonitoringMode::Auto => Some(&render.monitor_labels),
+    };
+    let mut labels = owner.labels();
+    // The spec's own first; labels by which we find our own children cannot be overridden.
+    for (key, value) in spec.labels.iter().flatten().chain(defaults.into_iter().flatten()) {
+        labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let interval = spec.interval.map_or_else(|| SCRAPE_INTERVAL.to_owned(), |interval| interval.0);
+    let fields = json!({"spec": {
+        "selector": {"matchLabels": owner.scraped_selector()},
+        "endpoints": [{"port": port, "path": "/metrics", "interval": interval}],
+        "targetLabels": [owner.kind.label()],
+    }});
+    Some(Child::new(ChildKind::ServiceMonitor, name, owner, &labels, fields))
+}

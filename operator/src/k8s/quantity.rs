@@ -1,0 +1,76 @@
+//! Quantities of Kubernetes: `500m`, `1Gi`, `2`. The API server rewrites them (`1000m` becomes `1`), so they are compared
+//! by value.
+
+/// Whether both texts mean the same amount; `false` when either is no quantity.
+#[must_use]
+pub fn equal(left: &str, right: &str) -> bool {
+    left == right || matches!((nano(left), nano(right)), (Some(left), Some(right)) if left == right)
+}
+
+/// The amount in billionths.
+fn nano(text: &str) -> Option<i128> {
+    let split =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(split);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let negative = whole.starts_with('-');
+    let whole = whole.trim_start_matches(['-', '+']);
+    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 18 || fraction.len() > 9 {
+        return None;
+    }
+    let digits: i128 =
+        format!("{}{fraction:0<9}", if whole.is_empty() { "0" } else { whole }).parse().ok()?;
+    let scaled = match suffix {
+        "n" => digits.checked_div(1_000_000_000)?,
+        "u" => digits.checked_div(1_000_000)?,
+        "m" => digits.checked_div(1_000)?,
+        other => digits.checked_mul(multiplier(other)?)?,
+    };
+    Some(if negative { -scaled } else { scaled })
+}
+
+fn multiplier(suffix: &str) -> Option<i128> {
+    let binary = |power: u32| Some(1_i128 << (10 * power));
+    match suffix {
+        "" => Some(1),
+        "k" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        "T" => Some(1_000_000_000_000),
+        "P" => Some(1_000_000_000_000_000),
+        "E" => Some(1_000_000_000_000_000_000),
+        "Ki" => binary(1),
+        "Mi" => binary(2),
+        "Gi" => binary(3),
+        "Ti" => binary(4),
+        "Pi" => binary(5),
+        "Ei" => binary(6),
+        exponent => {
+            let power: u32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            10_i128.checked_pow(power)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::equal;
+
+    #[test]
+    fn amounts_are_equal_however_they_are_written() {
+        for (left, right) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1e3", "1k"),
+            ("1.5Gi", "1536Mi"),
+            ("2", "2"),
+            (".5", "500m"),
+        ] {
+            assert!(equal(left, right), "{left} = {right}");
+        }
+        for (left, right) in [("1", "2"), ("1G", "1Gi"), ("100m", "1"), ("abc", "abd"), ("", "0")] {
+            assert!(!equal(left, right), "{left} != {right}");
+        }
+    }
+}

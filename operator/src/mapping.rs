@@ -1,0 +1,164 @@
+//! Who must be looked at again when an object changes. Pure.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use modelgate_api::v1alpha1::ModelGatewaySpec;
+
+use crate::context::{WatchedBackend, WatchedGateway};
+use crate::k8s::child::OwnerKind;
+
+/// An object of ours that must be reconciled.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wake {
+    /// Which kind.
+    pub kind: OwnerKind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Wake {
+    /// A ModelBackend.
+    #[must_use]
+    pub fn backend(namespace: &str, name: &str) -> Self {
+        Self { kind: OwnerKind::Backend, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A ModelGateway.
+    #[must_use]
+    pub fn gateway(namespace: &str, name: &str) -> Self {
+        Self { kind: OwnerKind::Gateway, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+/// Names of the backends that a gateway's routes use.
+#[must_use]
+pub fn backends_of(spec: &ModelGatewaySpec) -> BTreeSet<String> {
+    spec.routes.iter().flat_map(|route| &route.backends).map(|backend| backend.name.clone()).collect()
+}
+
+/// Gateways that use a backend: those of its namespace with a route that names it.
+pub fn gateways_using<'a>(
+    gateways: impl IntoIterator<Item = &'a WatchedGateway>,
+    namespace: &str,
+    backend: &str,
+) -> BTreeSet<String> {
+    let using = gateways.into_iter().filter_map(|gateway| gateway.0.as_ref().ok()).filter(|gateway| {
+        gateway.metadata.namespace.as_deref() == Some(namespace)
+            && backends_of(&gateway.spec).contains(backend)
+    });
+    using.map(ResourceExt::name_any).collect()
+}
+
+/// A changed ModelBackend wakes itself and the gateways that use it.
+pub fn of_backend<'a>(
+    backend: &WatchedBackend,
+    gateways: impl IntoIterator<Item = &'a WatchedGateway>,
+) -> BTreeSet<Wake> {
+    let (namespace, name) = (backend.namespace().unwrap_or_default(), backend.name_any());
+    let using = gateways_using(gateways, &namespace, &name);
+    let mut woken: BTreeSet<Wake> = using.iter().map(|gateway| Wake::gateway(&namespace, gateway)).collect();
+    woken.insert(Wake::backend(&namespace, &name));
+    woken
+}
+
+/// A changed ModelGateway wakes itself and the backends that it uses, whose `Routed` speaks of it.
+#[must_use]
+pub fn of_gateway(gateway: &WatchedGateway) -> BTreeSet<Wake> {
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+    let mut woken = BTreeSet::from([Wake::gateway(&namespace, &name)]);
+    if let Ok(gateway) = &gateway.0 {
+        woken.extend(backends_of(&gateway.spec).iter().map(|backend| Wake::backend(&namespace, backend)));
+    }
+    woken
+}
+
+/// A changed child wakes its owner.
+#[must_use]
+pub fn of_child(child: &DynamicObject) -> Option<Wake> {
+    let namespace = child.metadata.namespace.as_deref()?;
+    let owner = child.metadata.owner_references.iter().flatten().find(|owner| {
+        owner.controller == Some(true) && owner.api_version.starts_with(&format!("{}/", modelgate_api::GROUP))
+    })?;
+    match owner.kind.as_str() {
+        "ModelBackend" => Some(Wake::backend(namespace, &owner.name)),
+        "ModelGateway" => Some(Wake::gateway(namespace, &owner.name)),
+        _ => None,
+    }
+}
+
+/// A changed pod wakes whom its labels name.
+#[must_use]
+pub fn of_pod(namespace: &str, labels: &std::collections::BTreeMap<String, String>) -> BTreeSet<Wake> {
+    let named = |kind: OwnerKind| labels.get(kind.label()).cloned();
+    let backend = named(OwnerKind::Backend).map(|name| Wake::backend(namespace, &name));
+    let gateway = named(OwnerKind::Gateway).map(|name| Wake::gateway(namespace, &name));
+    backend.into_iter().chain(gateway).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+
+    use super::*;
+
+    fn gateway(namespace: &str, name: &str, backends: &[&str]) -> WatchedGateway {
+        let backends: Vec<_> = backends.iter().map(|name| json!({"name": name})).collect();
+        serde_json::from_value(json!({
+            "apiVersion": "modelgate.dev/v1alpha1", "kind": "ModelGateway",
+            "metadata": {"namespace": namespace, "name": name},
+            "spec": {"routes": [{"name": "r", "backends": backends}]},
+        }))
+        .unwrap()
+    }
+
+    fn backend(namespace: &str, name: &str) -> WatchedBackend {
+        serde_json::from_value(json!({
+            "apiVersion": "modelgate.dev/v1alpha1", "kind": "ModelBackend",
+            "metadata": {"namespace": namespace, "name": name}, "spec": {"model": {"name": "m"}, "fake": {}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_backend_wakes_the_gateways_of_its_namespace_that_name_it() {
+        let all =
+            [gateway("a", "uses", &["x", "y"]), gateway("a", "other", &["y"]), gateway("b", "far", &["x"])];
+        let woken = of_backend(&backend("a", "x"), &all);
+        assert_eq!(woken, BTreeSet::from([Wake::backend("a", "x"), Wake::gateway("a", "uses")]));
+    }
+
+    #[test]
+    fn a_backend_that_cannot_be_read_still_wakes_its_gateways() {
+        let broken: WatchedBackend =
+            serde_json::from_value(json!({"metadata": {"namespace": "a", "name": "x"}, "spec": 1})).unwrap();
+        assert!(matches!(broken, DeserializeGuard(Err(_))));
+        assert!(of_backend(&broken, &[gateway("a", "g", &["x"])]).contains(&Wake::gateway("a", "g")));
+    }
+
+    #[test]
+    fn a_child_wakes_its_owner_and_nobody_else() {
+        let child = |api: &str, kind: &str, controller: bool| -> DynamicObject {
+            serde_json::from_value(json!({"metadata": {"namespace": "a", "name": "c", "ownerReferences": [
+                {"apiVersion": api, "kind": kind, "name": "o", "uid": "u", "controller": controller}]}}))
+            .unwrap()
+        };
+        assert_eq!(
+            of_child(&child("modelgate.dev/v1alpha1", "ModelGateway", true)),
+            Some(Wake::gateway("a", "o"))
+        );
+        assert_eq!(of_child(&child("modelgate.dev/v1alpha1", "ModelBackend", false)), None);
+        assert_eq!(of_child(&child("apps/v1", "ReplicaSet", true)), None);
+    }
+
+    #[test]
+    fn a_gateway_wakes_itself_and_its_backends() {
+        let woken = of_gateway(&gateway("a", "g", &["x", "y"]));
+        assert_eq!(woken.len(), 3);
+        assert!(woken.contains(&Wake::backend("a", "y")));
+    }
+}

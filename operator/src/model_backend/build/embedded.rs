@@ -1,0 +1,67 @@
+//! The Embedded engine: `modelgate-engine` with one GGUF file on the CPU.
+
+use serde_json::json;
+
+use super::engine::{EnginePod, Probes, claim, mount, scratch};
+use crate::args::Render;
+use crate::k8s::pods::{container_security, http_probe};
+use crate::model_backend::validate::{Source, ValidatedBackend, ValidatedServer};
+
+const MODELS: &str = "/models";
+
+pub(super) fn engine(backend: &ValidatedBackend, server: &ValidatedServer, render: &Render) -> EnginePod {
+    let image = server.server.image.clone().unwrap_or_else(|| render.engine_image.clone());
+    let (file, volume, init) = match &server.source {
+        Source::Claim(pvc) => (format!("{MODELS}/{}", pvc.path), claim(&pvc.claim), Vec::new()),
+        Source::Http(http) => {
+            let file = format!("{MODELS}/{}.gguf", http.sha256);
+            let fetch = json!({
+                "name": "fetch",
+                "image": image,
+                "imagePullPolicy": render.image_pull_policy,
+                "args": ["fetch", "--url", http.url, "--sha256", http.sha256, "--output", file],
+                "securityContext": container_security(),
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [mount("models", MODELS, false)],
+            });
+            (file, scratch("models"), vec![fetch])
+        }
+        // Validation lets only VLLM have it; the engine would say that the path does not exist.
+        Source::Hub(hub) => (hub.repo.clone(), scratch("models"), Vec::new()),
+    };
+    EnginePod {
+        args: args(backend, server, file),
+        image,
+        command: None,
+        env: Vec::new(),
+        limits: Vec::new(),
+        probes: Probes {
+            // Ten minutes to read a file from a slow volume.
+            startup: http_probe("/health", "http", 2, 300),
+            readiness: http_probe("/health", "http", 5, 2),
+            // A busy CPU answers late; only an engine that is silent for a minute and a half is restarted.
+            liveness: http_probe("/health", "http", 15, 6),
+        },
+        mounts: vec![mount("models", MODELS, true), mount("tmp", "/tmp", false)],
+        volumes: vec![volume, scratch("tmp")],
+        init,
+        // The old pod serves until the new one is ready; a CPU can be shared that long.
+        strategy: json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),
+        progress_deadline: 900,
+        grace: 60,
+    }
+}
+
+fn args(backend: &ValidatedBackend, server: &ValidatedServer, file: String) -> Vec<String> {
+    let model = &backend.model;
+    let mut args: Vec<String> =
+        vec!["serve".into(), "--model".into(), file, "--model-name".into(), model.name.clone()];
+    for alias in &model.aliases {
+        args.extend(["--alias".into(), alias.clone()]);
+    }
+    args.extend(["--listen".into(), format!("0.0.0.0:{}", server.port)]);
+    if let Some(length) = model.context_length {
+        args.extend(["--context-length".into(), length.to_string()]);
+    }
+    args
+}

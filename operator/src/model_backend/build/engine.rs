@@ -1,0 +1,117 @@
+//! What the Deployments of both engines share.
+
+use modelgate_api::names::backend_child;
+use modelgate_api::v1alpha1::EnvVar;
+use serde_json::{Map, Value, json};
+
+use crate::args::Render;
+use crate::k8s::child::{Child, Owner, Prepared};
+use crate::k8s::pods::{Workload, container_security, wait_before_stop};
+use crate::model_backend::validate::ValidatedServer;
+
+/// Seconds before the stop signal: longer than a gateway keeps a stale DNS answer (2 s, or the record's TTL of 5 s).
+const WAIT_BEFORE_STOP: u32 = 10;
+
+/// The part of the Deployment that differs between engines.
+pub(super) struct EnginePod {
+    pub image: String,
+    pub command: Option<Value>,
+    pub args: Vec<String>,
+    /// Variables of ours; one of the user with the same name takes its place.
+    pub env: Vec<Value>,
+    /// Limits beside those of the user, such as GPUs.
+    pub limits: Vec<(String, Value)>,
+    pub probes: Probes,
+    pub mounts: Vec<Value>,
+    pub volumes: Vec<Value>,
+    pub init: Vec<Value>,
+    pub strategy: Value,
+    pub progress_deadline: u32,
+    /// Seconds to finish streams, the wait before the stop signal included.
+    pub grace: u32,
+}
+
+pub(super) struct Probes {
+    pub startup: Value,
+    pub readiness: Value,
+    pub liveness: Value,
+}
+
+impl EnginePod {
+    pub(super) fn deployment(
+        self,
+        owner: &Owner,
+        server: &ValidatedServer,
+        render: &Render,
+    ) -> Child<Prepared> {
+        let mut args = self.args;
+        args.extend(server.server.args.iter().cloned());
+        let container = json!({
+            "name": "engine",
+            "image": self.image,
+            "imagePullPolicy": render.image_pull_policy,
+            "command": self.command,
+            "args": args,
+            "env": merge_env(self.env, &server.server.env),
+            "ports": [{"name": "http", "containerPort": server.port, "protocol": "TCP"}],
+            "resources": resources(server, self.limits),
+            "startupProbe": self.probes.startup,
+            "readinessProbe": self.probes.readiness,
+            "livenessProbe": self.probes.liveness,
+            "lifecycle": wait_before_stop(WAIT_BEFORE_STOP),
+            "securityContext": container_security(),
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": self.mounts,
+        });
+        Workload {
+            owner,
+            name: backend_child(&owner.name),
+            replicas: server.replicas,
+            strategy: self.strategy,
+            progress_deadline: self.progress_deadline,
+            grace: self.grace,
+            service_account: None,
+            placement: server.placement.as_ref(),
+            init: self.init,
+            containers: vec![container],
+            volumes: self.volumes,
+        }
+        .deployment()
+    }
+}
+
+fn merge_env(ours: Vec<Value>, theirs: &[EnvVar]) -> Value {
+    let given = |name: &Value| theirs.iter().any(|var| *name == var.name.as_str());
+    let mut env: Vec<Value> = ours.into_iter().filter(|var| !given(&var["name"])).collect();
+    env.extend(theirs.iter().map(|var| json!(var)));
+    if env.is_empty() { Value::Null } else { Value::Array(env) }
+}
+
+fn resources(server: &ValidatedServer, limits: Vec<(String, Value)>) -> Value {
+    let given = server.server.resources.clone().unwrap_or_default();
+    let mut all: Map<String, Value> = Map::new();
+    for (name, amount) in given.limits.into_iter().flatten() {
+        all.insert(name, json!(amount));
+    }
+    all.extend(limits);
+    let limits = if all.is_empty() { Value::Null } else { Value::Object(all) };
+    match (&given.requests, &limits) {
+        (None, Value::Null) => Value::Null,
+        (requests, _) => json!({"requests": requests, "limits": limits}),
+    }
+}
+
+/// A volume that lives and dies with the pod.
+pub(super) fn scratch(name: &str) -> Value {
+    json!({"name": name, "emptyDir": {}})
+}
+
+/// The user's claim, read-only.
+pub(super) fn claim(claim: &str) -> Value {
+    json!({"name": "models", "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
+}
+
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> Value {
+    let read_only = if read_only { Value::Bool(true) } else { Value::Null };
+    json!({"name": name, "mountPath": path, "readOnly": read_only})
+}

@@ -1,0 +1,293 @@
+//! Step 5: what is known → the status. Pure.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use modelgate_api::compile::Problem;
+use modelgate_api::conditions::{ROUTED, reasons};
+use modelgate_api::names::{backend_child, service_fqdn};
+use modelgate_api::v1alpha1::{BackendReplicas, ExternalServer, ModelBackendStatus, Probe};
+
+use super::build::Resources;
+use super::dereference::RoutedGateway;
+use super::probe::Proof;
+use super::validate::{Place, ValidatedBackend};
+use crate::args::Render;
+use crate::conditions::{Conditions, Row, Truth};
+use crate::k8s::child::Applied;
+use crate::k8s::rollout::{Rollout, Trouble, trouble};
+
+/// What a reconcile found, in the words of the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Row of the status table.
+    pub row: Row,
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// One sentence with the next step.
+    pub message: String,
+    /// Pods, where there are any.
+    pub rollout: Option<Rollout>,
+    /// Address at which the model is served.
+    pub endpoint: Option<String>,
+    /// Names under which it is served.
+    pub served: Vec<String>,
+}
+
+impl Report {
+    /// Nothing changes until a person acts.
+    #[must_use]
+    pub fn stuck(reason: &'static str, message: String) -> Self {
+        Self { row: Row::Stuck, reason, message, rollout: None, endpoint: None, served: Vec::new() }
+    }
+
+    /// Mistakes of the spec.
+    #[must_use]
+    pub fn invalid(problems: &[Problem]) -> Self {
+        let list: Vec<_> =
+            problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+        Self::stuck(problems.first().map_or(reasons::INVALID, |first| first.reason.as_str()), list.join("; "))
+    }
+}
+
+/// What [`compute`] makes a status of.
+pub struct StatusInput<'a> {
+    /// The status there was.
+    pub before: Option<&'a ModelBackendStatus>,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// What was found.
+    pub report: Report,
+    /// Gateways that use the backend; absent when the object could not be read.
+    pub routed: Option<Vec<RoutedGateway>>,
+}
+
+/// What there is to say of a backend whose children stand.
+#[must_use]
+pub fn report(
+    backend: &ValidatedBackend,
+    applied: &Resources<Applied>,
+    pods: &[Arc<Pod>],
+    proof: &Proof,
+    render: &Render,
+) -> Report {
+    let owner = &backend.owner;
+    let (row, reason, message, rollout, endpoint) = match &backend.place {
+        Place::Fake => {
+            let message =
+                "answers canned text from the gateway's memory; name it in a route of a ModelGateway".into();
+            (Row::Serving, reasons::FAKE, message, None, None)
+        }
+        Place::External(external) => {
+            let (row, reason, message) = of_external(external, proof);
+            (row, reason, message, None, Some(external.url.clone()))
+        }
+        Place::Server(server) => {
+            let host = service_fqdn(&backend_child(&owner.name), &owner.namespace, &render.cluster_domain);
+            let rollout = applied.deployment.as_ref().map(Rollout::of).unwrap_or_default();
+            let (row, reason, message) =
+                of_server(&rollout, trouble(pods), proof, &owner.namespace, &owner.name);
+            (row, reason, message, Some(rollout), Some(format!("http://{host}:{}/v1", server.port)))
+        }
+    };
+    let served = match row {
+        Row::Serving | Row::ServingWhileChanging => {
+            std::iter::once(&backend.model.name).chain(&backend.model.aliases).cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    Report { row, reason, message, rollout, endpoint, served }
+}
+
+fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
+    let url = &external.url;
+    match &proof.outcome {
+        None if external.probe == Probe::None => (
+            Row::Serving,
+            reasons::NOT_PROBED,
+            format!("{url} is taken as it is; set spec.external.probe to have it checked"),
+        ),
+        None => (Row::UnderWay, reasons::PENDING, format!("{url} is about to be probed")),
+        Some(Ok(())) => (Row::Serving, reasons::REACHABLE, format!("{url} answers")),
+        Some(Err(why)) => {
+            let message = format!(
+                "{url} does not answer ({why}); check the address and the network, it is tried again"
+            );
+            (Row::UnderWay, reasons::UNREACHABLE, message)
+        }
+    }
+}
+
+fn of_server(
+    rollout: &Rollout,
+    trouble: Option<Trouble>,
+    proof: &Proof,
+    namespace: &str,
+    name: &str,
+) -> (Row, &'static str, String) {
+    let logs = format!("kubectl -n {namespace} logs deploy/{} -c engine", backend_child(name));
+    let ratio = rollout.ratio();
+    if let (Some(overdue), false) = (&rollout.overdue, rollout.complete) {
+        let why = match &trouble {
+            Some(Trouble::Unschedulable(why) | Trouble::Container(why)) => why,
+            None => overdue,
+        };
+        let message =
+            format!("{ratio} pods ready and no progress in time ({why}); see `{logs}`, then change the spec");
+        return (Row::Stuck, reasons::PROGRESS_DEADLINE, message);
+    }
+    let proved = match &proof.outcome {
+        Some(Ok(())) => true,
+        Some(Err(why)) => {
+            let message = format!("{ratio} pods ready but no completion comes back ({why}); see `{logs}`");
+            return (Row::UnderWay, reasons::PROBE_FAILED, message);
+        }
+        None => false,
+    };
+    let serving = proved && rollout.ready > 0;
+    if serving && rollout.complete {
+        return (Row::Serving, reasons::SERVED, format!("{ratio} pods ready and a completion came back"));
+    }
+    let row = if serving { Row::ServingWhileChanging } else { Row::UnderWay };
+    match trouble {
+        Some(Trouble::Unschedulable(why)) => {
+            let message =
+                format!("{ratio} pods ready; {why} Free or add what is missing, or lower the demand");
+            (row, reasons::UNSCHEDULABLE, message)
+        }
+        Some(Trouble::Container(why)) => {
+            (row, reasons::LOADING, format!("{ratio} pods ready; {why}; see `{logs}`"))
+        }
+        None if serving => {
+            let updated = format!("{}/{} of them of the newest template", rollout.updated, rollout.desired);
+            (row, reasons::ROLLING, format!("{ratio} pods ready, {updated}; what is ready serves meanwhile"))
+        }
+        None => {
+            (row, reasons::LOADING, format!("{ratio} pods ready; pods start or load the model, see `{logs}`"))
+        }
+    }
+}
+
+/// The status.
+#[must_use]
+pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
+    let before = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let Report { row, reason, message, rollout, endpoint, served } = &input.report;
+    let mut conditions = Conditions::new(before, input.generation).row(*row, reason, message);
+    if let Some(gateways) = &input.routed {
+        let (truth, reason, message) = routed(gateways);
+        conditions = conditions.with(ROUTED, truth, reason, &message);
+    }
+    ModelBackendStatus {
+        observed_generation: Some(input.generation),
+        phase: Some(phase(*row, reason).into()),
+        summary: Some(message.clone()),
+        ready_replicas: rollout.as_ref().map(Rollout::ratio),
+        conditions: conditions.finish(),
+        replicas: rollout.as_ref().map(|rollout| BackendReplicas {
+            desired: rollout.desired,
+            total: rollout.total,
+            ready: rollout.ready,
+            updated: rollout.updated,
+        }),
+        endpoint: endpoint.clone(),
+        served_models: served.clone(),
+    }
+}
+
+fn phase(row: Row, reason: &str) -> &'static str {
+    match row {
+        Row::Serving => "Ready",
+        Row::PartlyServing => "Degraded",
+        Row::ServingWhileChanging => "Rolling",
+        Row::Stuck => "Failed",
+        Row::UnderWay if reason == reasons::LOADING || reason == reasons::PROBE_FAILED => "Loading",
+        Row::UnderWay | Row::Unseen | Row::Unclear => "Pending",
+    }
+}
+
+fn routed(gateways: &[RoutedGateway]) -> (Truth, &'static str, String) {
+    if gateways.is_empty() {
+        let message = "no ModelGateway of this namespace names it; add it to spec.routes[].backends of one";
+        return (Truth::False, reasons::NOT_REFERENCED, message.into());
+    }
+    let behind = gateways.iter().filter(|gateway| gateway.pods == 0 || gateway.current < gateway.pods);
+    let behind: Vec<_> =
+        behind.map(|gateway| format!("{} ({}/{})", gateway.name, gateway.current, gateway.pods)).collect();
+    if behind.is_empty() {
+        let names: Vec<_> = gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+        return (
+            Truth::True,
+            reasons::PROGRAMMED,
+            format!("every pod of {} runs its newest spec", names.join(", ")),
+        );
+    }
+    let message = format!("pods that run its newest spec: {}; see these gateways' status", behind.join(", "));
+    (Truth::False, reasons::WAITING_FOR_PODS, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(ready: i32, complete: bool, overdue: Option<&str>) -> Rollout {
+        let overdue = overdue.map(str::to_owned);
+        Rollout { desired: 2, total: 2, ready, updated: 1, complete, overdue, revision: "u/1".into() }
+    }
+
+    fn proof(outcome: Option<Result<(), &str>>) -> Proof {
+        Proof { outcome: outcome.map(|outcome| outcome.map_err(str::to_owned)), again: None }
+    }
+
+    #[test]
+    fn a_server_is_in_the_row_that_its_pods_and_its_proof_say() {
+        let unschedulable = || Some(Trouble::Unschedulable("pod p: 0/3 nodes are available.".into()));
+        let cases = [
+            (rollout(0, false, None), None, None, Row::UnderWay, "Loading"),
+            (rollout(0, false, None), unschedulable(), None, Row::UnderWay, "Unschedulable"),
+            (rollout(2, true, None), None, Some(Ok(())), Row::Serving, "Served"),
+            (rollout(1, false, None), None, Some(Ok(())), Row::ServingWhileChanging, "Rolling"),
+            (
+                rollout(1, false, None),
+                unschedulable(),
+                Some(Ok(())),
+                Row::ServingWhileChanging,
+                "Unschedulable",
+            ),
+            (rollout(2, true, None), None, Some(Err("503")), Row::UnderWay, "ProbeFailed"),
+            (rollout(0, false, Some("late")), None, None, Row::Stuck, "ProgressDeadlineExceeded"),
+            (rollout(1, false, Some("late")), None, Some(Ok(())), Row::Stuck, "ProgressDeadlineExceeded"),
+        ];
+        for (rollout, trouble, outcome, row, reason) in cases {
+            let (found, why, message) = of_server(&rollout, trouble, &proof(outcome), "ns", "b");
+            assert_eq!((found, why), (row, reason), "{rollout:?}: {message}");
+            assert!(message.contains("pods ready"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_the_spec_is_told_with_every_field() {
+        let problem = |path: &str| Problem {
+            object: "ModelBackend b".into(),
+            path: path.into(),
+            reason: modelgate_api::compile::Reason::Invalid,
+            message: "is wrong".into(),
+        };
+        let report = Report::invalid(&[problem("spec.a"), problem("spec.b")]);
+        let input = StatusInput { before: None, generation: 7, report, routed: Some(Vec::new()) };
+        let status = compute(&input);
+        assert_eq!(status.phase.as_deref(), Some("Failed"));
+        assert_eq!(status.summary.as_deref(), Some("spec.a: is wrong; spec.b: is wrong"));
+        assert_eq!(status.observed_generation, Some(7));
+        let routed = status.conditions.iter().find(|condition| condition.kind == "Routed").unwrap();
+        assert_eq!(routed.reason, "NotReferenced");
+    }
+
+    #[test]
+    fn routed_is_true_only_when_every_pod_of_every_gateway_is_current() {
+        let gateway = |pods, current| RoutedGateway { name: "g".into(), pods, current };
+        assert_eq!(routed(&[gateway(2, 2)]).0, Truth::True);
+        assert_eq!(routed(&[gateway(2, 2), gateway(2, 1)]).0, Truth::False);
+        assert_eq!(routed(&[gateway(0, 0)]).0, Truth::False);
+    }
+}

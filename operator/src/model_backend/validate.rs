@@ -1,0 +1,117 @@
+//! Step 2: spec → `ValidatedBackend`, or everything that is wrong with it. Pure.
+
+use modelgate_api::compile::{Problem, Reason, check_backend};
+use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
+use modelgate_api::v1alpha1::{
+    Accelerator, Engine, ExternalServer, HfSource, HttpSource, ModelBackendSpec, ModelSpec, MonitoringSpec,
+    Placement, PvcSource, Server,
+};
+
+use crate::k8s::child::Owner;
+
+/// A backend that can be built.
+#[derive(Clone, Debug)]
+pub struct ValidatedBackend {
+    /// Identity.
+    pub owner: Owner,
+    /// The model.
+    pub model: ModelSpec,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a model runs.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In pods of ours.
+    Server(Box<ValidatedServer>),
+    /// Elsewhere.
+    External(ExternalServer),
+    /// Nowhere.
+    Fake,
+}
+
+/// A server with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct ValidatedServer {
+    /// The engine's part of the spec.
+    pub server: Server,
+    /// Its port.
+    pub port: u16,
+    /// Where the model's files come from.
+    pub source: Source,
+    /// GPUs of each pod; `None` is none.
+    pub accelerator: Option<Accelerator>,
+    /// Pods.
+    pub replicas: i32,
+    /// Nodes.
+    pub placement: Option<Placement>,
+    /// Monitoring.
+    pub monitoring: Option<MonitoringSpec>,
+}
+
+/// Where the model's files come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A claim.
+    Claim(PvcSource),
+    /// A file behind a URL, for Embedded.
+    Http(HttpSource),
+    /// The hub, for VLLM.
+    Hub(HfSource),
+}
+
+/// Checks everything and fills in defaults.
+///
+/// # Errors
+/// Every mistake found.
+pub fn validate(owner: &Owner, spec: &ModelBackendSpec) -> Result<ValidatedBackend, Vec<Problem>> {
+    let mut problems = check_backend(&owner.name, spec);
+    let mut add = |path: &str, message: String| {
+        let object = format!("ModelBackend {}", owner.name);
+        problems.push(Problem { object, path: path.into(), reason: Reason::Invalid, message });
+    };
+    if owner.name.len() > MAX_RESOURCE_NAME {
+        add(
+            "metadata.name",
+            format!("is longer than {MAX_RESOURCE_NAME} characters, which names of its children need"),
+        );
+    }
+    let place = match (&spec.server, &spec.external) {
+        (Some(server), _) => place_of(spec, server).map(|server| Place::Server(Box::new(server))),
+        (None, Some(external)) => Some(Place::External(external.clone())),
+        (None, None) => Some(Place::Fake),
+    };
+    match place {
+        Some(place) if problems.is_empty() => {
+            Ok(ValidatedBackend { owner: owner.clone(), model: spec.model.clone(), place })
+        }
+        // Without a source `check_backend` has said so.
+        _ => Err(problems),
+    }
+}
+
+fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer> {
+    let given = spec.model.source.clone().unwrap_or_default();
+    let source = match (given.pvc, given.http, given.hf) {
+        (Some(pvc), ..) => Source::Claim(pvc),
+        (_, Some(http), _) => Source::Http(http),
+        (.., Some(hub)) => Source::Hub(hub),
+        (None, None, None) => return None,
+    };
+    let accelerator = match server.engine {
+        Engine::Embedded => None,
+        Engine::Vllm => {
+            Some(spec.accelerator.clone().unwrap_or(Accelerator { count: 1, resource_name: None }))
+        }
+    };
+    Some(ValidatedServer {
+        port: server.port.unwrap_or(DEFAULT_ENGINE_PORT),
+        server: server.clone(),
+        source,
+        accelerator,
+        replicas: spec.replicas.unwrap_or(1),
+        placement: spec.placement.clone(),
+        monitoring: spec.monitoring.clone(),
+    })
+}

@@ -1,0 +1,41 @@
+//! Step 4: objects → API server. [I/O]
+
+use std::collections::BTreeSet;
+
+use super::build::Resources;
+use crate::context::Ctx;
+use crate::error::Error;
+use crate::k8s::apply::Applier;
+use crate::k8s::child::{Applied, Owner, Prepared};
+
+/// What pods mount comes before the pods, what leads to them after.
+///
+/// # Errors
+/// The first child that the API server refuses.
+pub async fn apply(
+    ctx: &Ctx,
+    owner: &Owner,
+    resources: Resources<Prepared>,
+) -> Result<Resources<Applied>, Error> {
+    let applier = Applier::begin(ctx, owner)?;
+    // Without `..`: an object added to Resources cannot be forgotten here.
+    let Resources { service_account, config_map, service, disruption_budget, deployment, ingress, monitor } =
+        resources;
+    let keep: BTreeSet<_> = [&service_account, &config_map, &service, &disruption_budget, &deployment]
+        .into_iter()
+        .chain(&ingress)
+        .chain(&monitor)
+        .map(|child| (child.kind, child.name.clone()))
+        .collect();
+    let applied = Resources {
+        service_account: applier.apply(service_account).await?,
+        config_map: applier.apply(config_map).await?,
+        service: applier.apply(service).await?,
+        disruption_budget: applier.apply(disruption_budget).await?,
+        deployment: applier.apply(deployment).await?,
+        ingress: applier.apply_optional(ingress).await?,
+        monitor: applier.apply_optional(monitor).await?,
+    };
+    applier.prune(&keep).await?;
+    Ok(applied)
+}

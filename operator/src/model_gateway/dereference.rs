@@ -1,0 +1,41 @@
+//! Step 1: what the object refers to, as watches have seen it. [I/O: caches]
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use modelgate_api::manifest::Object;
+use modelgate_api::v1alpha1::ModelBackendSpec;
+
+use crate::context::Ctx;
+use crate::k8s::child::{Owner, OwnerKind};
+
+/// What there is around a ModelGateway.
+pub struct References {
+    /// ModelBackends of its namespace.
+    pub backends: Vec<Object<ModelBackendSpec>>,
+    /// Its pods.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// Collects them, backends by name: the order must not depend on a hash map's.
+#[must_use]
+pub fn dereference(ctx: &Ctx, owner: &Owner) -> References {
+    let all = ctx.stores.backends.state();
+    let readable = all.iter().filter_map(|backend| backend.0.as_ref().ok());
+    let own = readable.filter(|backend| {
+        backend.metadata.namespace.as_deref() == Some(&*owner.namespace)
+            && backend.metadata.deletion_timestamp.is_none()
+    });
+    let mut backends: Vec<_> = own
+        .map(|backend| Object {
+            name: backend.name_any(),
+            namespace: owner.namespace.clone(),
+            uid: backend.uid().unwrap_or_default(),
+            generation: backend.metadata.generation.unwrap_or(0),
+            spec: backend.spec.clone(),
+        })
+        .collect();
+    backends.sort_by(|left, right| left.name.cmp(&right.name));
+    References { backends, pods: ctx.stores.pods_of(&owner.namespace, OwnerKind::Gateway, &owner.name) }
+}
