@@ -17,6 +17,7 @@ const POLL: Duration = Duration::from_millis(20);
 const TAIL_LINES: usize = 15;
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static BEFORE_CLEANUP: AtomicBool = AtomicBool::new(false);
 
 /// From now on SIGINT and SIGTERM set a flag that every wait here looks at, instead of ending the process.
 ///
@@ -36,11 +37,19 @@ pub fn interrupted() -> bool {
     INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
 }
 
-/// Forgets an interrupt, so that the commands of a clean-up run to their end.
+/// Forgets an interrupt, so that the commands of a clean-up run to their end; `was_interrupted` remembers it.
 pub fn begin_cleanup() {
-    if let Some(flag) = INTERRUPTED.get() {
-        flag.store(false, Ordering::SeqCst);
+    if let Some(flag) = INTERRUPTED.get()
+        && flag.swap(false, Ordering::SeqCst)
+    {
+        BEFORE_CLEANUP.store(true, Ordering::SeqCst);
     }
+}
+
+/// Whether the person asked to stop, also before a clean-up began.
+#[must_use]
+pub fn was_interrupted() -> bool {
+    interrupted() || BEFORE_CLEANUP.load(Ordering::SeqCst)
 }
 
 /// Sleeps, but not past an interrupt.

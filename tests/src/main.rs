@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use testkit::cache::Cache;
 use testkit::cluster::{Cluster, Options, init, node_agent};
-use testkit::command::{catch_interrupts, interrupted};
+use testkit::command::{catch_interrupts, was_interrupted};
 use testkit::progress::say;
 use testkit::relay::{self, Forward, check_port};
 use testkit::tools::Tools;
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if interrupted() { ExitCode::from(130) } else { ExitCode::FAILURE }
+            if was_interrupted() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -22,6 +22,15 @@ impl Cluster {
     /// # Errors
     /// When an image, an object or a pod fails.
     pub fn install_monitoring(&self) -> Result<()> {
+        self.begin_monitoring()?;
+        self.await_monitoring()
+    }
+
+    /// The same without waiting: Prometheus's pod takes a quarter of a minute, whatever the machine.
+    ///
+    /// # Errors
+    /// When an image or an object is refused.
+    pub fn begin_monitoring(&self) -> Result<()> {
         step("import Prometheus and its operator", || self.import_all(&images::monitoring(self.tools())?))?;
         step("install the Prometheus Operator", || {
             let crds = self.tools().file(&PROMETHEUS_OPERATOR, "crds")?;
@@ -37,7 +46,14 @@ impl Cluster {
                 "crd/prometheusrules.monitoring.coreos.com",
             ])?;
             self.apply(&manifests()).map(|_| ())
-        })?;
+        })
+    }
+
+    /// Waits until Prometheus runs.
+    ///
+    /// # Errors
+    /// When it does not; the message shows its namespace's pods.
+    pub fn await_monitoring(&self) -> Result<()> {
         step("start Prometheus", || {
             wait_until(LIMIT, "Prometheus", || {
                 let path = r#"jsonpath={.status.conditions[?(@.type=="Available")].status}"#;

@@ -14,7 +14,7 @@ use super::state::{Process, State, stat};
 use super::testkit_program;
 use super::{Cluster, Options, certs, components, components_of, config, images, init, namespace, remnants};
 use crate::cache::Cache;
-use crate::command::{Hopeless, begin_cleanup, read_this, wait_until};
+use crate::command::{Hopeless, begin_cleanup, read_this, wait_until, was_interrupted};
 use crate::progress::step;
 use crate::tools::Tools;
 
@@ -35,8 +35,10 @@ pub(super) fn start(cache: &Cache, options: &Options) -> Result<Cluster> {
         Err(error) => {
             let error = with_failed_component(&cluster.layout, error);
             begin_cleanup();
-            // The logs that the message names are worth more than a clean folder.
-            keep_logs(&cluster);
+            if !was_interrupted() {
+                // The logs that the message names are worth more than a clean folder.
+                keep_logs(&cluster);
+            }
             match remnants::remove(cache, &cluster.state) {
                 Ok(()) => Err(error),
                 Err(more) => Err(error.context(format!("and cleaning up failed: {more:#}"))),

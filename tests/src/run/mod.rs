@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::command::interrupted;
+use crate::command::was_interrupted;
 use crate::preflight;
 use crate::progress::say;
 use crate::relay::check_port;
@@ -75,7 +75,7 @@ pub fn run(cache: &Cache, options: &Options) -> Result<()> {
     };
     // Ctrl-C is how it is meant to end, once it is up.
     match done {
-        Err(error) if interrupted() => Err(error.context("stopped before it was up")),
+        Err(error) if was_interrupted() => Err(error.context("stopped before it was up")),
         other => other,
     }
 }

@@ -53,7 +53,7 @@ fn keep_build_cache() -> bool {
 }
 
 fn demonstrate(cluster: &Cluster, options: &Options, binaries: &Path, file: &Path) -> Result<()> {
-    cluster.install_monitoring()?;
+    cluster.begin_monitoring()?;
     cluster.install_product(binaries)?;
     let example = Example::read(cluster, &repository().join("examples/quickstart.yaml"))?;
     step("apply examples/quickstart.yaml", || {
@@ -70,6 +70,7 @@ fn demonstrate(cluster: &Cluster, options: &Options, binaries: &Path, file: &Pat
     let gateway = cluster.forward(&service, options.gateway_port)?;
     let prometheus = cluster.forward(monitoring::PROMETHEUS_SERVICE, options.prometheus_port)?;
     show::completion(gateway.address(), options.model.is_none())?;
+    cluster.await_monitoring()?;
     show::targets(prometheus.address(), &[&example.gateway, &example.backend])?;
     announce(cluster, &gateway, &prometheus);
     if options.once {
