@@ -2,8 +2,8 @@
 //! here, never from a request; handles are resolved when a snapshot is built, never looked up for a request.
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::error::AuthFailure;
@@ -113,25 +113,65 @@ const FIRST_TOKEN_BUCKETS: [f64; 19] = [
     30.0,
 ];
 
-/// The families, registered once for the process.
-pub struct Metrics {
-    registry: Registry,
+/// The families of requests to backends.
+pub(crate) struct PerBackend {
     pub(crate) requests: IntCounterVec,
     pub(crate) tokens: IntCounterVec,
     pub(crate) in_flight: IntGaugeVec,
     pub(crate) healthy: IntGaugeVec,
     pub(crate) duration: HistogramVec,
     pub(crate) first_token: HistogramVec,
+    pub(crate) retries: IntCounterVec,
+}
+
+/// The families, registered once for the process.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) per_backend: PerBackend,
     /// Per handler and status, resolved when first seen.
     pub http: HttpSeries,
     auth_failures: IntCounterVec,
     /// Whether the newest configuration is in force.
     pub reload_successful: IntGauge,
-    config_info: GaugeVec,
+    config_info: IntGaugeVec,
     /// Connections closed at once because too many were open.
     pub connections_shed: IntCounter,
-    /// Attempts at another endpoint.
-    pub retries: IntCounterVec,
+}
+
+type Made<F> = Result<F, prometheus::Error>;
+
+impl PerBackend {
+    fn new(registry: &Registry) -> Made<Self> {
+        let target = ["gateway", "model", "backend"];
+        let outcome = ["gateway", "model", "backend", "operation", "outcome"];
+        let operation = ["gateway", "model", "backend", "gen_ai_operation_name"];
+        let kind = ["gateway", "model", "backend", "type"];
+        let requests = ("modelgate_requests_total", "Requests for a model, counted once when they end.");
+        let tokens = ("modelgate_tokens_total", "Tokens that backends reported, by type.");
+        let in_flight = ("modelgate_requests_in_flight", "Requests under way at a backend.");
+        let healthy = ("modelgate_backend_healthy", "1 when the backend's last probe passed.");
+        let duration = (
+            "gen_ai_server_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+        );
+        let first_token = (
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from a request's head to the first piece of its answer.",
+        );
+        let retries = (
+            "modelgate_retries_total",
+            "Attempts elsewhere after a backend could not be reached, by that backend.",
+        );
+        Ok(Self {
+            requests: counters(registry, requests, &outcome)?,
+            tokens: counters(registry, tokens, &kind)?,
+            in_flight: gauges(registry, in_flight, &target)?,
+            healthy: gauges(registry, healthy, &target)?,
+            duration: histograms(registry, duration, &operation, &DURATION_BUCKETS)?,
+            first_token: histograms(registry, first_token, &target, &FIRST_TOKEN_BUCKETS)?,
+            retries: counters(registry, retries, &["backend"])?,
+        })
+    }
 }
 
 impl Metrics {
@@ -139,98 +179,34 @@ impl Metrics {
     ///
     /// # Errors
     /// When two families have one name, which is a mistake of this file.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new() -> Made<Self> {
         let registry = Registry::new();
-        let target = ["gateway", "model", "backend"];
-        let outcome = ["gateway", "model", "backend", "operation", "outcome"];
-        let of_operation = ["gateway", "model", "backend", "gen_ai_operation_name"];
         let http = ["method", "handler", "status"];
-        let counters = |name, help, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let gauges = |name, help, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
-            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-        };
-        let histograms =
-            |name, help, labels: &[&str], buckets: &[f64]| -> Result<HistogramVec, prometheus::Error> {
-                let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-                register(&registry, HistogramVec::new(opts, labels)?)
-            };
-        let auth = counters(
-            "modelgate_auth_failures_total",
-            "Requests whose caller was not let in, by reason.",
-            &["reason"],
-        )?;
+        let requests = ("http_requests_total", "HTTP requests answered on the client listener.");
+        let duration =
+            ("http_request_duration_seconds", "Time from a request's head to the end of its answer.");
+        let requests = counters(&registry, requests, &http)?;
+        let duration = histograms(&registry, duration, &http, &HTTP_BUCKETS)?;
+        let auth = ("modelgate_auth_failures_total", "Requests whose caller was not let in, by reason.");
+        let auth_failures = counters(&registry, auth, &["reason"])?;
         for reason in AuthFailure::LABELS {
-            auth.with_label_values(&[reason]);
+            auth_failures.with_label_values(&[reason]);
         }
-        let build = gauges("modelgate_build_info", "Always 1; its labels tell the version.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let http_requests =
-            counters("http_requests_total", "HTTP requests answered on the client listener.", &http)?;
-        let http_duration = histograms(
-            "http_request_duration_seconds",
-            "Time from a request's head to the end of its answer.",
-            &http,
-            &HTTP_BUCKETS,
-        )?;
-        let http = HttpSeries::new(http_requests, http_duration);
+        let build = ("modelgate_build_info", "Always 1; its label tells the version.");
+        gauges(&registry, build, &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let reload =
+            ("modelgate_config_last_reload_successful", "1 when the newest configuration is in force.");
+        let info =
+            ("modelgate_config_info", "Always 1; its label is the hash of the configuration in force.");
+        let shed =
+            ("modelgate_connections_shed_total", "Connections closed at once because too many were open.");
         Ok(Self {
-            requests: counters(
-                "modelgate_requests_total",
-                "Requests for a model, counted once when they end.",
-                &outcome,
-            )?,
-            tokens: counters(
-                "modelgate_tokens_total",
-                "Tokens that backends reported, by type.",
-                &["gateway", "model", "backend", "type"],
-            )?,
-            in_flight: gauges("modelgate_requests_in_flight", "Requests under way at a backend.", &target)?,
-            healthy: gauges("modelgate_backend_healthy", "1 when the backend's last probe passed.", &target)?,
-            duration: histograms(
-                "gen_ai_server_request_duration_seconds",
-                "Time from a request's head to the end of its answer.",
-                &of_operation,
-                &DURATION_BUCKETS,
-            )?,
-            first_token: histograms(
-                "gen_ai_server_time_to_first_token_seconds",
-                "Time from a request's head to the first piece of its answer.",
-                &target,
-                &FIRST_TOKEN_BUCKETS,
-            )?,
-            http,
-            auth_failures: auth,
-            reload_successful: register(
-                &registry,
-                IntGauge::new(
-                    "modelgate_config_last_reload_successful",
-                    "1 when the newest configuration is in force.",
-                )?,
-            )?,
-            config_info: register(
-                &registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "modelgate_config_info",
-                        "Always 1; its label is the hash of the configuration in force.",
-                    ),
-                    &["hash"],
-                )?,
-            )?,
-            connections_shed: register(
-                &registry,
-                IntCounter::new(
-                    "modelgate_connections_shed_total",
-                    "Connections closed at once because too many were open.",
-                )?,
-            )?,
-            retries: counters(
-                "modelgate_retries_total",
-                "Attempts at another endpoint after a backend could not be reached.",
-                &["backend"],
-            )?,
+            per_backend: PerBackend::new(&registry)?,
+            http: HttpSeries::new(requests, duration),
+            auth_failures,
+            reload_successful: register(&registry, IntGauge::new(reload.0, reload.1)?)?,
+            config_info: gauges(&registry, info, &["hash"])?,
+            connections_shed: register(&registry, IntCounter::new(shed.0, shed.1)?)?,
             registry,
         }
         .with_process())
@@ -254,7 +230,7 @@ impl Metrics {
     /// Tells which configuration is in force.
     pub fn set_config(&self, hash: &str) {
         self.config_info.reset();
-        self.config_info.with_label_values(&[hash]).set(1.0);
+        self.config_info.with_label_values(&[hash]).set(1);
     }
 
     /// The text format that Prometheus reads.
@@ -268,10 +244,26 @@ impl Metrics {
     }
 }
 
-fn register<C: prometheus::core::Collector + Clone + 'static>(
+type Named = (&'static str, &'static str);
+
+fn counters(registry: &Registry, (name, help): Named, labels: &[&str]) -> Made<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(registry: &Registry, (name, help): Named, labels: &[&str]) -> Made<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histograms(
     registry: &Registry,
-    family: C,
-) -> Result<C, prometheus::Error> {
+    (name, help): Named,
+    labels: &[&str],
+    buckets: &[f64],
+) -> Made<HistogramVec> {
+    register(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, family: C) -> Made<C> {
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }

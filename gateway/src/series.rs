@@ -177,7 +177,7 @@ impl BackendSeries {
                 .iter()
                 .map(|operation| {
                     Outcome::ALL.map(|outcome| {
-                        metrics.requests.with_label_values(&[
+                        metrics.per_backend.requests.with_label_values(&[
                             gateway,
                             model,
                             backend,
@@ -190,15 +190,20 @@ impl BackendSeries {
             duration: Operation::ALL
                 .iter()
                 .map(|operation| {
-                    metrics.duration.with_label_values(&[gateway, model, backend, operation.as_str()])
+                    metrics.per_backend.duration.with_label_values(&[
+                        gateway,
+                        model,
+                        backend,
+                        operation.as_str(),
+                    ])
                 })
                 .collect(),
-            first_token: metrics.first_token.with_label_values(&target),
-            input_tokens: metrics.tokens.with_label_values(&[gateway, model, backend, "input"]),
-            output_tokens: metrics.tokens.with_label_values(&[gateway, model, backend, "output"]),
-            in_flight: metrics.in_flight.with_label_values(&target),
-            healthy: metrics.healthy.with_label_values(&target),
-            retries: metrics.retries.with_label_values(&[backend]),
+            first_token: metrics.per_backend.first_token.with_label_values(&target),
+            input_tokens: metrics.per_backend.tokens.with_label_values(&[gateway, model, backend, "input"]),
+            output_tokens: metrics.per_backend.tokens.with_label_values(&[gateway, model, backend, "output"]),
+            in_flight: metrics.per_backend.in_flight.with_label_values(&target),
+            healthy: metrics.per_backend.healthy.with_label_values(&target),
+            retries: metrics.per_backend.retries.with_label_values(&[backend]),
         }
     }
 
@@ -219,21 +224,25 @@ impl BackendSeries {
         for operation in Operation::ALL {
             for outcome in Outcome::ALL {
                 let labels = [gateway, model, backend, operation.as_str(), outcome.as_str()];
-                let _absent = metrics.requests.remove_label_values(&labels);
+                let _absent = metrics.per_backend.requests.remove_label_values(&labels);
             }
-            let _absent =
-                metrics.duration.remove_label_values(&[gateway, model, backend, operation.as_str()]);
+            let _absent = metrics.per_backend.duration.remove_label_values(&[
+                gateway,
+                model,
+                backend,
+                operation.as_str(),
+            ]);
         }
         for kind in ["input", "output"] {
-            let _absent = metrics.tokens.remove_label_values(&[gateway, model, backend, kind]);
+            let _absent = metrics.per_backend.tokens.remove_label_values(&[gateway, model, backend, kind]);
         }
-        let _absent = metrics.first_token.remove_label_values(&target);
-        let _absent = metrics.in_flight.remove_label_values(&target);
-        let _absent = metrics.healthy.remove_label_values(&target);
+        let _absent = metrics.per_backend.first_token.remove_label_values(&target);
+        let _absent = metrics.per_backend.in_flight.remove_label_values(&target);
+        let _absent = metrics.per_backend.healthy.remove_label_values(&target);
     }
 
     /// Removes the series that only name the backend.
     pub fn retire_name(metrics: &Metrics, backend: &str) {
-        let _absent = metrics.retries.remove_label_values(&[backend]);
+        let _absent = metrics.per_backend.retries.remove_label_values(&[backend]);
     }
 }

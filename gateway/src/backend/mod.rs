@@ -78,8 +78,8 @@ pub struct Backend {
 }
 
 enum Link {
-    Http { client: HttpClient, endpoints: Endpoints },
-    Fake(Fake),
+    Http { client: Box<HttpClient>, endpoints: Endpoints },
+    Fake(Box<Fake>),
 }
 
 /// The bearer token of a backend, read from its file again and again so that a rotated one needs no restart.
@@ -134,7 +134,7 @@ impl Backend {
         let mut file = None;
         let link = match &config.target {
             Target::Fake { text, chunks, delay_ms, fail_rate } => {
-                Link::Fake(Fake::new(&config.model, text, *chunks, *delay_ms, *fail_rate))
+                Link::Fake(Box::new(Fake::new(&config.model, text, *chunks, *delay_ms, *fail_rate)))
             }
             Target::Pods { .. } => {
                 Link::Http { client: client(host(false)), endpoints: Endpoints::default() }
@@ -325,13 +325,14 @@ impl Backend {
     }
 }
 
-fn client(connector: Connector) -> HttpClient {
-    Client::builder(TokioExecutor::new())
+fn client(connector: Connector) -> Box<HttpClient> {
+    let client = Client::builder(TokioExecutor::new())
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_SIZE)
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
-        .build(connector)
+        .build(connector);
+    Box::new(client)
 }
 
 /// One request under way: counted at the backend and at the address until dropped.

@@ -36,7 +36,7 @@ pub(super) async fn follow(backend: Weak<Backend>, host: String, port: u16) {
                 }
             }
             Answer::Failed(error) => {
-                tracing::warn!(backend = %backend.name, host, error, "the name could not be looked up; the last answer is kept")
+                tracing::warn!(backend = %backend.name, host, error, "the name could not be looked up; the last answer is kept");
             }
         }
         drop(backend);

@@ -135,8 +135,8 @@ pub fn first_text(answer: &[u8]) -> Result<String, GatewayError> {
 pub fn error_body(status: http::StatusCode, message: &str, code: &str) -> Bytes {
     let kind = match status.as_u16() {
         401 => "authentication_error",
-        404 | 400..=499 if status.as_u16() != 429 => "invalid_request_error",
         429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
         _ => "server_error",
     };
     let body = serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}});

@@ -79,12 +79,8 @@ impl Shape {
     pub fn of(handler: Handler, gitlab_served: bool, path: &str) -> Self {
         match handler {
             Handler::Completions | Handler::Chat | Handler::Models => Self::OpenAi,
-            Handler::GitlabCompletions
-            | Handler::GitlabCodeCompletions
-            | Handler::Healthz
-            | Handler::Ready => Self::GitLab,
-            Handler::Other if gitlab_served && !path.starts_with("/v1/") => Self::GitLab,
-            Handler::Other => Self::OpenAi,
+            Handler::Other if !gitlab_served || path.starts_with("/v1/") => Self::OpenAi,
+            _ => Self::GitLab,
         }
     }
 }

@@ -19,11 +19,10 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Respon
         return refusal;
     }
     match request.uri().path() {
-        "/livez" => plain(StatusCode::OK, "text/plain", "ok\n"),
         "/readyz" if gateway.drain.is_draining() => {
             plain(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n")
         }
-        "/readyz" => plain(StatusCode::OK, "text/plain", "ok\n"),
+        "/livez" | "/readyz" => plain(StatusCode::OK, "text/plain", "ok\n"),
         _ => match poll(request.uri().query().unwrap_or_default()) {
             Ok(poll) => state(&gateway, poll).await,
             Err(why) => plain(StatusCode::BAD_REQUEST, "text/plain", format!("{why}\n")),
