@@ -142,13 +142,13 @@ mod tests {
     #[test]
     fn a_pod_without_a_node_is_told_before_one_that_crashes() {
         let crashing =
-            pod(json!({"containerStatuses": [{"name": "e", "image": "", "imageID": "", "ready": false,
+            pod(&json!({"containerStatuses": [{"name": "e", "image": "", "imageID": "", "ready": false,
             "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no such file"}}}]}));
         let waiting = pod(&json!({"conditions": [{"type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}]}));
         let fresh =
-            pod(json!({"containerStatuses": [{"name": "e", "image": "", "imageID": "", "ready": false,
+            pod(&json!({"containerStatuses": [{"name": "e", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}]}));
         assert_eq!(trouble(&[fresh]), None);
         let Some(Trouble::Container(text)) = trouble(&[Arc::clone(&crashing)]) else { panic!("container") };
