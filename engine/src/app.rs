@@ -84,7 +84,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), AppError> {
     runtime.block_on(run(args))
 }
 
-fn start_log(format: LogFormat) {
+/// Starts the log on standard error.
+pub(crate) fn start_log(format: LogFormat) {
     // The library's own lines are many; whoever needs them names them.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,llama-cpp-2=off"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -18,6 +18,24 @@ pub struct Cli {
 pub enum Command {
     /// Load a model and answer requests until SIGTERM or SIGINT.
     Serve(ServeArgs),
+    /// Fetch a model file over HTTP(S) and keep it only if its SHA-256 is the expected one.
+    Fetch(FetchArgs),
+}
+
+/// Settings of `modelgate-engine fetch`.
+#[derive(Debug, Clone, Args)]
+pub struct FetchArgs {
+    /// `http://` or `https://` address of the file.
+    #[arg(long, value_name = "URL", env = "MODELGATE_ENGINE_URL", hide_env_values = true)]
+    pub url: reqwest::Url,
+
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    #[arg(long, value_name = "HEX", env = "MODELGATE_ENGINE_SHA256", value_parser = sha256)]
+    pub sha256: String,
+
+    /// Where the file is put; its folder is made. Nothing is done if the expected file is there already.
+    #[arg(long, value_name = "FILE", env = "MODELGATE_ENGINE_OUTPUT")]
+    pub output: PathBuf,
 }
 
 /// Settings of `modelgate-engine serve`.
@@ -100,6 +118,14 @@ pub enum LogFormat {
     Json,
 }
 
+fn sha256(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a SHA-256 has 64 hexadecimal digits".into())
+    }
+}
+
 /// A whole number with `ms`, `s`, `m` or `h`, as Kubernetes writes durations; seconds without a unit.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
@@ -139,8 +165,8 @@ mod tests {
     fn the_command_line_is_consistent_and_every_flag_has_its_environment_name() {
         Cli::command().debug_assert();
         let command = Cli::command();
-        let serve = command.find_subcommand("serve").unwrap();
-        for arg in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+        let flags = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for arg in flags.filter(|arg| arg.get_id() != "help") {
             let flag = arg.get_long().unwrap().to_uppercase().replace('-', "_");
             let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment name"));
             assert_eq!(env.to_str().unwrap(), format!("MODELGATE_ENGINE_{flag}"));
@@ -149,10 +175,11 @@ mod tests {
 
     #[test]
     fn the_model_is_named_after_its_file_unless_a_name_is_given() {
-        let Command::Serve(args) = Cli::parse_from(["e", "serve", "--model", "/m/Smol.Q4_1.gguf"]).command;
-        assert_eq!(args.served_name(), "Smol.Q4_1");
-        let Command::Serve(args) =
-            Cli::parse_from(["e", "serve", "--model", "/m/a.gguf", "--model-name", "smol"]).command;
-        assert_eq!(args.served_name(), "smol");
+        let name = |line: &[&str]| match Cli::parse_from(line).command {
+            Command::Serve(args) => args.served_name(),
+            Command::Fetch(_) => panic!("not a serve"),
+        };
+        assert_eq!(name(&["e", "serve", "--model", "/m/Smol.Q4_1.gguf"]), "Smol.Q4_1");
+        assert_eq!(name(&["e", "serve", "--model", "/m/a.gguf", "--model-name", "smol"]), "smol");
     }
 }
