@@ -46,7 +46,9 @@ fn build(case: &Path) -> Vec<Child<Prepared>> {
     let manifests = read(case);
     if let [gateway] = manifests.gateways.as_slice() {
         let owner = owner(OwnerKind::Gateway, &gateway.name);
-        let valid = model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, &render()).unwrap();
+        let valid =
+            model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, &render())
+                .unwrap();
         let model_gateway::build::Resources {
             service_account,
             config_map,
@@ -115,7 +117,10 @@ fn names_of_all_objects_are_those_that_the_other_half_looks_for() {
         .iter()
         .map(|case| {
             let name = case.file_name().unwrap().to_string_lossy().into_owned();
-            (name, build(case).iter().map(|child| format!("{}/{}", child.kind.as_str(), child.name)).collect())
+            (
+                name,
+                build(case).iter().map(|child| format!("{}/{}", child.kind.as_str(), child.name)).collect(),
+            )
         })
         .collect();
     let engine = |name: &str, monitored: bool| {
@@ -147,7 +152,8 @@ fn every_pod_is_restricted_and_holds_no_credential_of_the_cluster() {
         assert_eq!(pod["enableServiceLinks"], false);
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
-        let containers = ["containers", "initContainers"].iter().filter_map(|list| pod.get(list)?.as_array()).flatten();
+        let containers =
+            ["containers", "initContainers"].iter().filter_map(|list| pod.get(list)?.as_array()).flatten();
         for container in containers {
             assert_eq!(
                 container["securityContext"],
@@ -163,7 +169,9 @@ fn a_change_of_the_configuration_alone_makes_no_new_pods() {
     let deployment = |manifests: &Manifests| {
         let gateway = &manifests.gateways[0];
         let owner = owner(OwnerKind::Gateway, &gateway.name);
-        let valid = model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, &render()).unwrap();
+        let valid =
+            model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, &render())
+                .unwrap();
         let resources = model_gateway::build::build(&valid, &render());
         (resources.deployment, resources.config_map)
     };
