@@ -30,7 +30,11 @@ async fn a_body_reaches_the_backend_byte_for_byte_but_for_the_models_name() {
         !seen.headers.contains_key("authorization") && !seen.headers.contains_key("x-gitlab-token"),
         "{seen:?}"
     );
-    gateway.until_metric(r#"modelgate_tokens_total{backend="b0",gateway="gw",model="upstream-model",type="output"} 2"#).await;
+    gateway
+        .until_metric(
+            r#"modelgate_tokens_total{backend="b0",gateway="gw",model="upstream-model",type="output"} 2"#,
+        )
+        .await;
 }
 
 #[tokio::test]
