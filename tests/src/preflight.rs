@@ -13,9 +13,9 @@ use crate::progress::{say, step};
 use crate::tools::Tools;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// Measured: Go's module and build caches at their largest, while the tools are built.
-const BUILD_GIB: u64 = 14;
-/// Measured: tools, model, release build of this checkout, and a running cluster.
+/// Go's module and build caches at their largest, while the tools are built.
+const BUILD_GIB: u64 = 9;
+/// Tools, model, release build of this checkout, and a running cluster.
 const STAY_GIB: u64 = 8;
 
 /// A program that must be there, and the Debian package that holds it.
