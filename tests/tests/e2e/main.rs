@@ -7,6 +7,7 @@
 
 mod contract;
 mod crds;
+mod examples;
 mod faults;
 mod gpu;
 mod leader;
