@@ -190,10 +190,11 @@ impl App {
         gateway.drain.close();
         match tokio::time::timeout(settings.drain_timeout, clients).await {
             Ok(_) => tracing::info!("every request is finished"),
-            Err(_) => tracing::warn!(
-                cut = gateway.in_flight.count(),
-                "the drain timeout is over; requests still under way are cut"
-            ),
+            Err(_) => {
+                let cut = gateway.in_flight.count();
+                tracing::warn!(cut, "the drain timeout is over; requests still under way are cut");
+                gateway.drain.cut();
+            }
         }
         if let Err(error) = std::fs::remove_dir_all(&sockets)
             && error.kind() != std::io::ErrorKind::NotFound

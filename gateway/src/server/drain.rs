@@ -1,4 +1,4 @@
-//! The end of the process in three phases: serving, unready but accepting, closing.
+//! The end of the process in phases: serving, unready but accepting, closing, and a cut for what takes too long.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ enum Phase {
     Serving,
     Draining,
     Closing,
+    Over,
 }
 
 /// Handle to the phase; clones share it.
@@ -34,6 +35,11 @@ impl Drain {
         self.phase.send_replace(Phase::Closing);
     }
 
+    /// Connections that are still open are cut.
+    pub fn cut(&self) {
+        self.phase.send_replace(Phase::Over);
+    }
+
     /// Whether the process is ending.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -42,8 +48,17 @@ impl Drain {
 
     /// Waits until nothing is to be accepted any more.
     pub async fn closing(&self) {
+        self.reached(Phase::Closing).await;
+    }
+
+    /// Waits until connections are to be cut.
+    pub async fn over(&self) {
+        self.reached(Phase::Over).await;
+    }
+
+    async fn reached(&self, wanted: Phase) {
         let mut phase = self.phase.subscribe();
         // An error would mean that the sender is gone, but this very value holds it.
-        let _closed = phase.wait_for(|phase| *phase == Phase::Closing).await;
+        let _closed = phase.wait_for(|phase| *phase >= wanted).await;
     }
 }

@@ -63,10 +63,12 @@ where
         };
         let (gateway, drain) = (Arc::clone(&gateway), gateway.drain.clone());
         connections.spawn(async move {
-            serve_connection(stream, peer, drain, move |connection, request| {
-                answer(Arc::clone(&gateway), connection, request)
-            })
-            .await;
+            let over = drain.clone();
+            let answer = move |connection, request| answer(Arc::clone(&gateway), connection, request);
+            tokio::select! {
+                () = serve_connection(stream, peer, drain, answer) => {}
+                () = over.over() => {}
+            }
             drop(slot);
         });
     };
