@@ -160,12 +160,12 @@ impl Backend {
             config: config.clone(),
             series: parts.series,
             connect: parts.connect,
+            said: Mutex::new(parts.child.as_ref().map(|_| "the engine is being started".into())),
             child: parts.child,
             link,
             health: health::Record::new(),
             credential: Credential::new(file, parts.secrets),
             in_flight: AtomicU64::new(0),
-            said: Mutex::new(None),
             changed: parts.changed,
             tasks: Mutex::new(Vec::new()),
         });
