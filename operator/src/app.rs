@@ -171,8 +171,7 @@ fn lead(
         let asking = acknowledge::run(Arc::clone(&ctx), wake);
         tasks.spawn(until(Box::pin(async move { (asking.await, "pollers").1 })));
         tasks.spawn(until(Box::pin(async move { (sort(woken, backends, gateways).await, "wakes").1 })));
-        tasks.spawn(control_backends(Arc::clone(&ctx), woken_backends, draining.clone()));
-        tasks.spawn(control_gateways(ctx, woken_gateways, draining.clone()));
+        tasks.spawn(control(ctx, woken_backends, woken_gateways, draining.clone()));
     }
     tasks
 }
@@ -212,12 +211,29 @@ async fn sort(
     }
 }
 
+/// Both controllers, begun when every store is filled. One task waits for that and no other: a store wakes only the
+/// newest of those who wait for it.
+async fn control(
+    ctx: Arc<Ctx>,
+    backends: mpsc::Receiver<ObjectRef<WatchedBackend>>,
+    gateways: mpsc::Receiver<ObjectRef<WatchedGateway>>,
+    draining: CancellationToken,
+) -> &'static str {
+    tokio::select! {
+        () = watches::filled(&ctx.stores) => {}
+        () = draining.cancelled() => return "drained",
+    }
+    let backends = control_backends(Arc::clone(&ctx), backends, draining.clone());
+    let gateways = control_gateways(ctx, gateways, draining);
+    tokio::join!(backends, gateways);
+    "controllers"
+}
+
 async fn control_backends(
     ctx: Arc<Ctx>,
     woken: mpsc::Receiver<ObjectRef<WatchedBackend>>,
     draining: CancellationToken,
-) -> &'static str {
-    watches::filled(&ctx.stores).await;
+) {
     let controller = controller(ctx.stores.backends.clone(), woken, draining);
     let reconcile = |object: Arc<WatchedBackend>, ctx: Arc<Ctx>| async move {
         timed(
@@ -232,15 +248,13 @@ async fn control_backends(
         retry(OwnerKind::Backend, &*object, error, &ctx)
     };
     consume(controller.run(reconcile, retry, ctx)).await;
-    "backend controller"
 }
 
 async fn control_gateways(
     ctx: Arc<Ctx>,
     woken: mpsc::Receiver<ObjectRef<WatchedGateway>>,
     draining: CancellationToken,
-) -> &'static str {
-    watches::filled(&ctx.stores).await;
+) {
     let controller = controller(ctx.stores.gateways.clone(), woken, draining);
     let reconcile = |object: Arc<WatchedGateway>, ctx: Arc<Ctx>| async move {
         timed(
@@ -255,7 +269,6 @@ async fn control_gateways(
         retry(OwnerKind::Gateway, &*object, error, &ctx)
     };
     consume(controller.run(reconcile, retry, ctx)).await;
-    "gateway controller"
 }
 
 /// A controller whose only trigger is `woken`: the watches are shared, see [`watches`].

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, TypeMeta};
 use kube::runtime::reflector::ObjectRef;
 use serde_json::Value;
 
@@ -110,7 +110,10 @@ impl<'a> Applier<'a> {
                 within(&action, api.get_opt(&child.name)).await?
             }
         };
-        let Some(live) = live else { return Ok(None) };
+        let Some(mut live) = live else { return Ok(None) };
+        // Items of a list come without apiVersion and kind.
+        let resource = child.kind.resource();
+        live.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
         if live.metadata.deletion_timestamp.is_none() && !self.owns(&live) {
             return Err(Error::Taken { kind: child.kind.as_str(), name: child.name.clone() });
         }
