@@ -37,7 +37,7 @@ pub(super) fn start(cache: &Cache, options: &Options) -> Result<Cluster> {
             begin_cleanup();
             if !was_interrupted() {
                 // The logs that the message names are worth more than a clean folder.
-                keep_logs(&cluster);
+                cluster.keep_logs();
             }
             match remnants::remove(cache, &cluster.state) {
                 Ok(()) => Err(error),
@@ -210,11 +210,16 @@ fn kept_logs(layout: &Layout) -> PathBuf {
     layout.root().with_file_name("last-failure")
 }
 
-fn keep_logs(cluster: &Cluster) {
-    let kept = kept_logs(&cluster.layout);
-    let _ = std::fs::remove_dir_all(&kept);
-    if std::fs::rename(cluster.layout.at("logs"), &kept).is_ok() {
-        crate::progress::say(&format!("  logs of the failed start: {}", kept.display()));
+impl Cluster {
+    /// Keeps the logs of components and pods in the cache when the cluster is removed after a failure.
+    pub fn keep_logs(&self) {
+        let kept = kept_logs(&self.layout);
+        let _ = std::fs::remove_dir_all(&kept);
+        if std::fs::rename(self.layout.at("logs"), &kept).is_ok() {
+            // Not there yet if the first process did not come so far.
+            let _ = std::fs::rename(self.layout.at("var-log/pods"), kept.join("pods"));
+            crate::progress::say(&format!("  logs of components and pods: {}", kept.display()));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod standalone;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
@@ -28,6 +28,9 @@ pub struct Options {
     /// Model file (GGUF) to serve instead of the small one.
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// Folder of modelgate-operator, modelgate-gateway and modelgate-engine, instead of building them.
+    #[arg(long, value_name = "DIR")]
+    pub binaries: Option<PathBuf>,
     /// Where it runs; without this flag on a cluster if the kernel allows one.
     #[arg(long)]
     pub mode: Option<Mode>,
@@ -49,6 +52,17 @@ pub enum Mode {
     Cluster,
     /// Engine, gateway and Prometheus as processes, without Kubernetes.
     Standalone,
+}
+
+impl Options {
+    fn programs(&self, cache: &Cache, wanted: &[&str]) -> Result<PathBuf> {
+        match &self.binaries {
+            Some(folder) => {
+                Ok(folder.canonicalize().with_context(|| format!("--binaries {}", folder.display()))?)
+            }
+            None => build_product(cache, wanted),
+        }
+    }
 }
 
 /// Does the main job.

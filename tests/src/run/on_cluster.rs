@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{BINARIES, Options, build_product, show};
+use super::{BINARIES, Options, show};
 use crate::cache::{Cache, repository};
 use crate::cluster::{Cluster, monitoring};
-use crate::command::{interrupted, pause, wait_until};
+use crate::command::{interrupted, pause, wait_until, was_interrupted};
 use crate::model;
 use crate::preflight;
 use crate::progress::{say, step};
@@ -30,7 +30,7 @@ pub fn run(cache: &Cache, options: &Options) -> Result<()> {
     Tools::locate(cache)?.build(keep_build_cache())?;
     let small = model::fetch(cache)?;
     let file = options.model.clone().unwrap_or(small);
-    let binaries = build_product(cache, BINARIES)?;
+    let binaries = options.programs(cache, BINARIES)?;
 
     let ours = running.is_none();
     if !ours {
@@ -42,6 +42,9 @@ pub fn run(cache: &Cache, options: &Options) -> Result<()> {
     )?;
     let result = demonstrate(&cluster, options, &binaries, &file);
     if ours {
+        if result.is_err() && !was_interrupted() {
+            cluster.keep_logs();
+        }
         step("remove the cluster", || cluster.down())?;
     }
     result

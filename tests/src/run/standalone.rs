@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Options, build_product, show};
+use super::{Options, show};
 use crate::cache::{Cache, repository};
 use crate::command::{Hopeless, interrupted, pause, read_this, wait_until};
 use crate::instruments::http::{Connection, Request};
@@ -27,7 +27,7 @@ pub fn run(cache: &Cache, options: &Options) -> Result<()> {
         Some(file) => file.clone(),
         None => model::fetch(cache)?,
     };
-    let binaries = build_product(cache, &["modelgate-gateway", "modelgate-engine"])?;
+    let binaries = options.programs(cache, &["modelgate-gateway", "modelgate-engine"])?;
     let data = tempfile::Builder::new().prefix("modelgate-standalone-").tempdir()?;
     let mut processes = Processes { running: Vec::new(), logs: cache.logs() };
 
