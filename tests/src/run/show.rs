@@ -10,7 +10,7 @@ use crate::command::wait_until;
 use crate::instruments::http::{Connection, Request};
 use crate::progress::say;
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const SCRAPE_LIMIT: Duration = Duration::from_secs(90);
 
 /// The path that GitLab asks for completions.
@@ -45,15 +45,22 @@ pub fn completion(gateway: SocketAddr, small_model: bool) -> Result<()> {
     for (name, value) in HEADERS {
         post = post.with(name, value);
     }
-    let answer = Connection::to(gateway, ANSWER_LIMIT).send(&post).context("the gateway did not answer")?;
-    if answer.status != 200 {
-        bail!("the gateway answered {}: {}", answer.status, answer.text());
-    }
-    let shown = answer.json()?;
-    let text = shown.pointer("/choices/0/text").and_then(Value::as_str).unwrap_or_default();
-    if text.is_empty() {
-        bail!("the gateway answered without a completion: {shown}");
-    }
+    let mut shown = Value::Null;
+    // A gateway tells an editor of a slow first answer only that there is no completion.
+    wait_until(ANSWER_LIMIT, "a completion", || {
+        let answer =
+            Connection::to(gateway, ANSWER_LIMIT).send(&post).context("the gateway did not answer")?;
+        if answer.status != 200 {
+            bail!("the gateway answered {}: {}", answer.status, answer.text());
+        }
+        shown = answer.json()?;
+        if completion_of(&shown).is_empty() {
+            bail!("the gateway answered without one: {shown}")
+        } else {
+            Ok(())
+        }
+    })?;
+    let text = completion_of(&shown);
     if small_model {
         say(
             "The model is a chat model of 135M parameters without infill tokens, there to prove the path and not to \
@@ -69,6 +76,10 @@ pub fn completion(gateway: SocketAddr, small_model: bool) -> Result<()> {
     Ok(())
 }
 
+fn completion_of(answer: &Value) -> &str {
+    answer.pointer("/choices/0/text").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// A line for a second terminal.
 #[must_use]
 pub fn curl(gateway: &str) -> String {
@@ -76,7 +87,7 @@ pub fn curl(gateway: &str) -> String {
     format!("curl -s {gateway}{PATH} -H 'content-type: application/json'{headers} -d '{}'", request())
 }
 
-/// Waits until Prometheus scrapes a target for each word, found in its scrape pool or URL, and prints them.
+/// Waits until Prometheus scrapes targets for each word, found in their scrape pool, all of them up, and prints them.
 ///
 /// # Errors
 /// When a target does not come up.
@@ -88,8 +99,9 @@ pub fn targets(prometheus: SocketAddr, wanted: &[&str]) -> Result<()> {
             .json()?;
         rows = parse_targets(&answer);
         for word in wanted {
-            if !rows.iter().any(|row| row.pool.contains(word) && row.health == "up") {
-                bail!("no target of {word} is up; known: {rows:?}");
+            let mut of_word = rows.iter().filter(|row| row.pool.contains(word)).peekable();
+            if of_word.peek().is_none() || of_word.any(|row| row.health != "up") {
+                bail!("not every target of {word} is up; known: {rows:?}");
             }
         }
         Ok(())

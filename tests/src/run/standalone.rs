@@ -131,7 +131,11 @@ impl Drop for Processes {
 
 fn start_engine(all: &mut Processes, binaries: &Path, file: &Path, listen: SocketAddr) -> Result<()> {
     let mut command = Command::new(binaries.join("modelgate-engine"));
-    command.args(["serve", "--model"]).arg(file).arg(format!("--listen={listen}"));
+    command
+        .args(["serve", "--model"])
+        .arg(file)
+        .arg(format!("--model-name={BACKEND}"))
+        .arg(format!("--listen={listen}"));
     all.start("engine", &mut command)?;
     all.await_answer("engine", listen, "/health")
 }
@@ -152,12 +156,14 @@ fn start_gateway(
         .arg(format!("--metrics-listen={metrics}"))
         .arg(format!("--control-listen={control}"))
         .arg(format!("--debug-listen={}", free_address()?))
-        .arg(format!("--endpoint={BACKEND}=http://{engine}"));
+        // Nobody else uses it, so it need not wait for a load balancer to notice its end.
+        .arg("--drain-grace=0s")
+        .arg(format!("--endpoint={BACKEND}=http://{engine}/v1"));
     all.start("gateway", &mut command)?;
     all.await_answer("gateway", control, "/readyz")
 }
 
-/// The backend of `examples/standalone.yaml`.
+/// Name of the backend of `examples/standalone.yaml`, and of its model.
 const BACKEND: &str = "local-model";
 
 fn start_prometheus(
