@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use testkit::command::wait_until;
 
-use crate::world::{self, PATIENCE, apply_in, condition, file, get, installed, namespace};
+use crate::world::{PATIENCE, apply_in, condition, file, get, installed, namespace};
 
 const NAMESPACE: &str = "e2e-gpu";
 
@@ -59,6 +59,5 @@ fn a_backend_that_asks_for_more_gpus_than_there_are_says_why_it_waits() {
         Ok(())
     })
     .unwrap();
-    cluster.kubectl(&["delete", "namespace", "e2e-gpu-short", "--wait=false"]).unwrap();
-    let _ = world::OPERATOR_NAMESPACE;
+    cluster.kubectl(&["delete", "namespace", "e2e-gpu-short", "--wait", "--timeout=110s"]).unwrap();
 }
