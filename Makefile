@@ -44,7 +44,7 @@ fmt: ## Format all sources
 
 lint: deny ## Format, clippy and dependency checks
 	cargo fmt --all -- --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 deny: $(DENY) ## Licences, sources and banned crates (cargo-deny, built once into the cache)
 	$(DENY) --all-features check --hide-inclusion-graph bans licenses sources

@@ -74,7 +74,9 @@ fn no_enumerated_value_is_a_word_that_yaml_reads_as_something_else() {
                 faults.push(format!("{path}: {value}"));
             }
         }
-        for (name, child) in node.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten() {
+        for (name, child) in
+            node.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten()
+        {
             walk(&format!("{path}.{name}"), child, faults);
         }
         if let Some(items) = node.get("items") {

@@ -40,7 +40,7 @@ fn every_rule_accepts_the_right_spec_and_refuses_the_wrong_one_with_its_message(
         match try_create(cluster, &case.kind, name, &case.refused) {
             Ok(_) => panic!("{}: the wrong spec was accepted", case.message),
             Err(said) => {
-                assert!(said.contains(&case.message), "expected {:?}, was told {said}", case.message)
+                assert!(said.contains(&case.message), "expected {:?}, was told {said}", case.message);
             }
         }
     }

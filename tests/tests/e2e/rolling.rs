@@ -8,9 +8,7 @@ use testkit::cluster::Cluster;
 use testkit::command::wait_until;
 
 use crate::traffic::{ask, completion, echo_traffic, echoes, expect_flawless, gateway};
-use crate::world::{
-    self, NODE_ADDRESS, PATIENCE, apply_in, await_condition, installed, namespace, start_echo,
-};
+use crate::world::{NODE_ADDRESS, PATIENCE, apply_in, await_condition, installed, namespace, start_echo};
 
 const NAMESPACE: &str = "e2e-rolling";
 const PLAIN_PORT: u16 = 9100;
