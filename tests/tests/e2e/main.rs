@@ -15,6 +15,7 @@ mod main_job;
 mod mistakes;
 mod restore;
 mod rolling;
+mod standalone;
 mod traffic;
 mod uninstall;
 mod world;
