@@ -22,12 +22,12 @@ SUITE ?=
 DENY_VERSION := 0.20.2
 CACHE := $(or $(MODELGATE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/modelgate,$(HOME)/.cache/modelgate))
 DENY := $(CACHE)/cargo-deny/$(DENY_VERSION)/bin/cargo-deny
-TESTKIT := cargo run -q --release -p testkit --
+TESTKIT := cargo run --quiet --locked --release -p testkit --
 RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE),--mode '$(MODE)') \
 	$(if $(API_PORT),--api-port '$(API_PORT)') $(if $(GATEWAY_PORT),--gateway-port '$(GATEWAY_PORT)') \
 	$(if $(PROMETHEUS_PORT),--prometheus-port '$(PROMETHEUS_PORT)')
 
-.PHONY: help try develop-local fmt lint deny check crds run model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
+.PHONY: runner help try develop-local fmt lint deny check crds run tools model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,24 +62,29 @@ crds: ## Write crds/*.yaml anew from the types in api/
 
 # ---- local cluster: Linux and root ----
 
-run: ## The whole path on a local cluster: resources applied, pods ready, a completion, targets up
-	$(TESTKIT) run $(RUN_FLAGS)
+runner:
+	@.ci/runner
 
-model: ## Fetch the small model for tests into the cache
-	$(TESTKIT) model
+run: runner ## The whole path on a local cluster: resources applied, pods ready, a completion, targets up
+	@$(TESTKIT) run $(RUN_FLAGS)
 
-cluster-up: ## Start the local cluster
-	$(TESTKIT) cluster up
+tools: runner ## Install what is missing, build the cluster's tools once, fetch the small model
+	@$(TESTKIT) tools build
 
-cluster-down: ## Stop the local cluster and remove what it left on this machine
-	$(TESTKIT) cluster down
+model: runner ## Fetch the small model for tests into the cache
+	@$(TESTKIT) model
 
-cluster-status: ## Say what of the local cluster runs
-	$(TESTKIT) cluster status
+cluster-up: runner ## Start the local cluster
+	@$(TESTKIT) cluster up
+
+cluster-down: runner ## Stop the local cluster and remove what it left on this machine
+	@$(TESTKIT) cluster down
+
+cluster-status: runner ## Say what of the local cluster runs
+	@$(TESTKIT) cluster status
 
 # The cluster outlives a test program, so that one made for it is there for the next; it goes at the end in any case.
-test-cluster: ## Tests on the local cluster: its own life, then the whole product end to end
-	$(TESTKIT) tools build
+test-cluster: tools ## Tests on the local cluster: its own life, then the whole product end to end
 	cargo build --locked --release -p modelgate-operator -p modelgate-gateway -p modelgate-engine
 	trap '$(TESTKIT) cluster down' EXIT; \
 	cargo test --locked --release -p testkit --features cluster --test cluster_lifecycle --test e2e -- --test-threads=1
@@ -89,10 +94,10 @@ test-model: model ## Tests of the engine with the small model
 
 # ---- the gates ----
 
-test: check test-model test-cluster ## Everything that must pass before a change goes in; Linux and root
+test: tools check test-model test-cluster ## Everything that must pass before a change goes in; Linux and root
 
 test-full: ## Suites that run longer or need more than `test`: SUITE=NAME
 	@echo "make test-full: no suite named '$(SUITE)'; there is none yet beside those of 'make test' (docs/testing.md)" >&2; exit 2
 
-clean-cache: ## Empty the cache of built tools and fetched models
-	$(TESTKIT) clean-cache
+clean-cache: runner ## Empty the cache of built tools and fetched models
+	@$(TESTKIT) clean-cache
