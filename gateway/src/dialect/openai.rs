@@ -112,11 +112,20 @@ pub fn usage_in(bytes: &[u8]) -> Option<Usage> {
     serde_json::Deserializer::from_slice(rest).into_iter::<Usage>().next()?.ok()
 }
 
-/// Text of the first choice of a completion.
+/// The first choice of a completion.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FirstChoice {
+    /// Its text.
+    pub text: String,
+    /// Why it ended, in the words that clients know.
+    pub finish_reason: &'static str,
+}
+
+/// The first choice of a completion. A backend's own word for its end is `stop` unless it says that the length was used up.
 ///
 /// # Errors
 /// [`GatewayError::UpstreamBroken`] when the answer has none.
-pub fn first_text(answer: &[u8]) -> Result<String, GatewayError> {
+pub fn first_choice(answer: &[u8]) -> Result<FirstChoice, GatewayError> {
     #[derive(Deserialize)]
     struct Completion {
         choices: Vec<Choice>,
@@ -124,10 +133,12 @@ pub fn first_text(answer: &[u8]) -> Result<String, GatewayError> {
     #[derive(Deserialize)]
     struct Choice {
         text: Option<String>,
+        finish_reason: Option<String>,
     }
     let completion: Completion = serde_json::from_slice(answer).map_err(|_| GatewayError::UpstreamBroken)?;
     let choice = completion.choices.into_iter().next().ok_or(GatewayError::UpstreamBroken)?;
-    Ok(choice.text.unwrap_or_default())
+    let finish_reason = if choice.finish_reason.as_deref() == Some("length") { "length" } else { "stop" };
+    Ok(FirstChoice { text: choice.text.unwrap_or_default(), finish_reason })
 }
 
 /// An error as OpenAI's clients read it.
@@ -210,5 +221,15 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&spliced).unwrap();
             prop_assert_eq!(value, serde_json::json!({"a": before, "model": "other", "stream": stream, "z": [1, {"model": 2}]}));
         }
+    }
+
+    #[test]
+    fn the_first_choice_says_whether_the_length_was_used_up() {
+        let read = |choices: &str| super::first_choice(format!("{{\"choices\":{choices}}}").as_bytes());
+        let choice = read(r#"[{"text":"a","finish_reason":"length"},{"text":"b"}]"#).unwrap();
+        assert_eq!((choice.text.as_str(), choice.finish_reason), ("a", "length"));
+        assert_eq!(read(r#"[{"text":"a","finish_reason":"eos_token"}]"#).unwrap().finish_reason, "stop");
+        assert_eq!(read(r#"[{"text":null}]"#).unwrap().text, "");
+        assert!(read("[]").is_err());
     }
 }

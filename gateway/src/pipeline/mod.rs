@@ -44,11 +44,11 @@ pub async fn handle(
             let route = route::first(snapshot)?;
             let rendered = prompt::gitlab(&request, parts, &record.request_id);
             let upstream = dispatch::send(&route, &rendered, record).await;
-            let text = match upstream {
+            let completed = match upstream {
                 Ok(upstream) => postprocess::gitlab(upstream, &route, record).await,
                 Err(error) => Err(error),
             };
-            respond::gitlab(snapshot, &route, gitlab::language(&request.file_name), text, record)
+            respond::gitlab(snapshot, &route, gitlab::language(&request.file_name), completed, record)
         }
         Call::OpenAi(request) => {
             let route = route::of_model(snapshot, &request.head.model)?;

@@ -8,22 +8,29 @@ use tokio::time::Instant;
 
 use super::dispatch::{Upstream, deadline};
 use crate::config::snapshot::Route;
-use crate::dialect::openai::{first_text, usage_in};
+use crate::dialect::openai::{FirstChoice, first_choice, usage_in};
 use crate::error::GatewayError;
 use crate::limits;
 use crate::server::record::Record;
 
-/// The text, and the account of what it cost.
+/// The completion, and the account of what it cost.
 ///
 /// # Errors
 /// When the answer breaks off, takes too long or is no completion.
-pub async fn gitlab(upstream: Upstream, route: &Route, record: &mut Record) -> Result<String, GatewayError> {
+pub async fn gitlab(
+    upstream: Upstream,
+    route: &Route,
+    record: &mut Record,
+) -> Result<FirstChoice, GatewayError> {
     let body = read(upstream, deadline(route, record.began)).await?;
     record.note_piece();
     record.set_usage(usage_in(&body));
-    let text = first_text(&body)?;
+    let mut choice = first_choice(&body)?;
     // White space alone is nothing that an editor could show.
-    Ok(if text.trim().is_empty() { String::new() } else { text })
+    if choice.text.trim().is_empty() {
+        choice.text.clear();
+    }
+    Ok(choice)
 }
 
 /// The text alone, for the gateway's own questions.
@@ -32,7 +39,7 @@ pub async fn gitlab(upstream: Upstream, route: &Route, record: &mut Record) -> R
 /// As [`gitlab`].
 pub async fn text(upstream: Upstream, route: &Route) -> Result<String, GatewayError> {
     let body = read(upstream, Instant::now() + Duration::from_millis(route.timeout.total_ms)).await?;
-    first_text(&body)
+    Ok(first_choice(&body)?.text)
 }
 
 async fn read(upstream: Upstream, until: Instant) -> Result<Bytes, GatewayError> {

@@ -13,7 +13,7 @@ use super::dispatch::{self, Upstream};
 use super::parse;
 use crate::app::Gateway;
 use crate::config::snapshot::{Route, Snapshot};
-use crate::dialect::openai;
+use crate::dialect::openai::{self, FirstChoice};
 use crate::error::{GatewayError, is_callers_fault};
 use crate::gitlab::{self, Answer, Choice, error_bodies};
 use crate::metrics::{Metrics, Outcome};
@@ -174,17 +174,17 @@ pub fn gitlab(
     snapshot: &Snapshot,
     route: &Route,
     language: Option<&'static str>,
-    text: Result<String, GatewayError>,
+    completed: Result<FirstChoice, GatewayError>,
     record: &mut Record,
 ) -> Result<Reply, GatewayError> {
     let compat = snapshot.config.compat;
-    let (text, outcome) = match text {
-        Ok(text) => (text, Outcome::Success),
+    let (choice, outcome) = match completed {
+        Ok(choice) => (choice, Outcome::Success),
         Err(error) if compat == Compat::Strict && !is_swallowed(&error) => return Err(error),
         Err(error) => {
             tracing::warn!(error = %error, route = %route.name, request_id = %record.request_id, "no completion; the editor is told that there is none");
             record.reason = Some(error.reason());
-            (String::new(), error.outcome())
+            (FirstChoice::default(), error.outcome())
         }
     };
     let swallowed = outcome != Outcome::Success;
@@ -197,7 +197,7 @@ pub fn gitlab(
         lang: language.filter(|_| !(swallowed && compat == Compat::Strict)),
         experiments: &[],
         created,
-        choices: &[Choice { text: &text, finish_reason: "stop" }],
+        choices: &[Choice { text: &choice.text, finish_reason: choice.finish_reason }],
     };
     let mut reply = whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, compat));
     reply.headers.insert(OUTCOME, HeaderValue::from_static(outcome.as_str()));

@@ -87,7 +87,7 @@ pub fn curl(gateway: &str) -> String {
     format!("curl -s {gateway}{PATH} -H 'content-type: application/json'{headers} -d '{}'", request())
 }
 
-/// Waits until Prometheus scrapes targets for each word, found in their scrape pool, all of them up, and prints them.
+/// Waits until Prometheus has targets for each word, found in their scrape pool, and all that it has are up; prints them.
 ///
 /// # Errors
 /// When a target does not come up.
@@ -99,10 +99,12 @@ pub fn targets(prometheus: SocketAddr, wanted: &[&str]) -> Result<()> {
             .json()?;
         rows = parse_targets(&answer);
         for word in wanted {
-            let mut of_word = rows.iter().filter(|row| row.pool.contains(word)).peekable();
-            if of_word.peek().is_none() || of_word.any(|row| row.health != "up") {
-                bail!("not every target of {word} is up; known: {rows:?}");
+            if !rows.iter().any(|row| row.pool.contains(word)) {
+                bail!("no target of {word}; known: {rows:?}");
             }
+        }
+        if let Some(row) = rows.iter().find(|row| row.health != "up") {
+            bail!("{} is {}", row.url, row.health);
         }
         Ok(())
     })?;
