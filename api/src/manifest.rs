@@ -187,4 +187,16 @@ mod tests {
         assert!(messages[1].contains("v9"), "{}", messages[1]);
         assert!(messages[2].contains("\"Modelbackend\" is not known"), "{}", messages[2]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_and_every_error_names_its_origin(text in "[a-zA-Z0-9:{}\\[\\], \\n\\-'\"&*!|>%@#.~/]{0,200}") {
+            let texts = [text.clone(), format!("{BACKEND}{text}"), format!("{text}---\n{BACKEND}")];
+            for text in texts {
+                if let Err(errors) = parse("x.yaml", &text) {
+                    assert!(!errors.is_empty() && errors.iter().all(|error| error.to_string().starts_with("x.yaml")));
+                }
+            }
+        }
+    }
 }

@@ -259,4 +259,13 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad} must be refused");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_duration_is_the_sum_of_its_parts(h in 0_u64..1000, m in 0_u64..100, s in 0_u64..1000, ms in 0_u64..10_000) {
+            let expected = Duration::from_millis(((h * 60 + m) * 60 + s) * 1000 + ms);
+            let parsed = GoDuration(format!("{h}h{m}m{s}s{ms}ms")).parse().expect("a duration");
+            assert!(parsed.abs_diff(expected) < Duration::from_micros(1), "{parsed:?} is not {expected:?}");
+        }
+    }
 }
