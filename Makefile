@@ -89,8 +89,9 @@ test-cluster: tools ## Tests on the local cluster: its own life, then the whole 
 	trap '$(TESTKIT) cluster down' EXIT; \
 	cargo test --locked --release -p testkit --features cluster --test cluster_lifecycle --test e2e -- --test-threads=1
 
+# The whole workspace is named so that its libraries are not built again with other features; llama.cpp is optimised in any profile.
 test-model: model ## Tests of the engine with the small model
-	cargo test --locked --release -p modelgate-engine --features model-tests
+	cargo test --locked --workspace --features modelgate-engine/model-tests --test golden --test serve
 
 # ---- the gates ----
 
