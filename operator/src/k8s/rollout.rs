@@ -111,7 +111,12 @@ fn container_trouble(status: &ContainerStatus) -> Option<(String, String)> {
         let reason = ended.reason.clone().unwrap_or_default();
         format!("last exit {} ({reason}) {}", ended.exit_code, ended.message.clone().unwrap_or_default())
     });
-    Some((reason, ended.or_else(|| waiting.message.clone()).unwrap_or_default().trim().to_owned()))
+    let message = ended.or_else(|| waiting.message.clone()).unwrap_or_default();
+    // A pull that failed and the wait before the next one take turns for ever; both say the same, so the status stands still.
+    if let Some((_, why)) = message.split_once("ErrImagePull: ").filter(|_| reason == "ImagePullBackOff") {
+        return Some(("ErrImagePull".into(), why.trim().to_owned()));
+    }
+    Some((reason, message.trim().to_owned()))
 }
 
 fn pod_name(pod: &Pod) -> &str {
@@ -157,5 +162,21 @@ mod tests {
             panic!("unschedulable")
         };
         assert!(text.contains("Insufficient nvidia.com/gpu"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_pull_reads_the_same_while_it_fails_and_while_it_waits() {
+        let waiting = |reason: &str, message: &str| {
+            pod(&json!({"containerStatuses": [{"name": "e", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}}]}))
+        };
+        let text = |pod| match trouble(&[pod]) {
+            Some(Trouble::Container(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let fails = text(waiting("ErrImagePull", "registry.example/x:1: not found"));
+        let waits = "Back-off pulling image \"x\": ErrImagePull: registry.example/x:1: not found";
+        assert_eq!(text(waiting("ImagePullBackOff", waits)), fails);
+        assert!(fails.contains("ErrImagePull: registry.example/x:1: not found"), "{fails}");
     }
 }

@@ -43,6 +43,8 @@ fn a_vllm_backend_s_pod_is_complete_and_is_scheduled_onto_a_gpu() {
         "without an image it is not ready: {:#}",
         object["status"]
     );
+    // Its pod would go on trying to pull, and its status with it.
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait", "--timeout=110s"]).unwrap();
 }
 
 #[test]
