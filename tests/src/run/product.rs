@@ -28,9 +28,17 @@ pub fn build(cache: &Cache, binaries: &[&str]) -> Result<PathBuf> {
         for binary in binaries {
             cargo.args(["--package", binary]);
         }
-        // Set by the cargo that runs us; a nested one would take them for its own.
-        for inherited in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "RUSTUP_TOOLCHAIN"] {
-            cargo.env_remove(inherited);
+        // Set by the cargo that runs us; a nested one would take them for its own, and build scripts that look at them
+        // (ring's) would make everything be built again.
+        let of_cargo = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text == "CARGO"
+                || text == "RUSTUP_TOOLCHAIN"
+                || of_cargo.iter().any(|start| text.starts_with(start))
+            {
+                cargo.env_remove(&name);
+            }
         }
         run_logged(&mut cargo, &cache.logs().join("cargo-build.log"), LIMIT)
     })?;
