@@ -9,18 +9,11 @@ use testkit::command::wait_until;
 use testkit::instruments::audit::Mark;
 
 use crate::world::{
-    PATIENCE, apply_in, condition, get, installed, namespace, root, start_instrument, start_program,
+    GATEWAY_CHILDREN, PATIENCE, apply_in, condition, get, installed, namespace, root, start_instrument,
+    start_program,
 };
 
 const NAMESPACE: &str = "e2e-faults";
-const CHILDREN: [&str; 6] = [
-    "configmap/code-gateway",
-    "deployment/code-gateway",
-    "service/code-gateway",
-    "serviceaccount/code-gateway",
-    "poddisruptionbudget/code-gateway",
-    "servicemonitor/code-gateway",
-];
 
 const MANIFESTS: &str = "apiVersion: modelgate.dev/v1alpha1\nkind: ModelBackend\nmetadata: {name: fake}\nspec: {model: {name: m}, fake: {}}\n---\napiVersion: modelgate.dev/v1alpha1\nkind: ModelGateway\nmetadata: {name: code}\nspec:\n  auth: {anonymous: true, anonymousExposed: true}\n  replicas: 1\n  routes: [{name: code, backends: [{name: fake}]}]\n";
 
@@ -96,12 +89,12 @@ fn lost_answers_refusals_and_delays_lead_to_the_same_end() {
     crate::world::stop_program(9302);
     scale_installed(cluster, "2");
     waited.unwrap();
-    for child in CHILDREN {
+    for child in GATEWAY_CHILDREN {
         get(cluster, NAMESPACE, child).unwrap();
     }
     // Server-side apply answers 201 when it creates: each child was made once, and none was deleted.
     let ours = mark.writes(|write| write.namespace == NAMESPACE && write.name == "code-gateway").unwrap();
-    for child in CHILDREN {
+    for child in GATEWAY_CHILDREN {
         let (kind, _) = child.split_once('/').unwrap();
         let made =
             ours.iter().filter(|write| write.resource == format!("{kind}s") && write.code == 201).count();

@@ -6,7 +6,9 @@ use anyhow::{bail, ensure};
 use testkit::command::{pause, wait_until};
 use testkit::instruments::audit::{Mark, Write};
 
-use crate::world::{self, OPERATOR_NAMESPACE, PATIENCE, await_condition, fake_gateway, installed};
+use crate::world::{
+    self, GATEWAY_CHILDREN, OPERATOR_NAMESPACE, PATIENCE, await_condition, fake_gateway, installed,
+};
 
 const NAMESPACE: &str = "e2e-restore";
 
@@ -89,15 +91,7 @@ fn a_field_that_others_add_is_left_alone() {
 fn every_deleted_child_comes_back() {
     let cluster = installed();
     fake_gateway(cluster, NAMESPACE, "");
-    let children = [
-        "configmap/code-gateway",
-        "deployment/code-gateway",
-        "service/code-gateway",
-        "serviceaccount/code-gateway",
-        "poddisruptionbudget/code-gateway",
-        "servicemonitor/code-gateway",
-    ];
-    for child in children {
+    for child in GATEWAY_CHILDREN {
         let before = world::get(cluster, NAMESPACE, child).unwrap();
         cluster.kubectl(&["delete", child, "--namespace", NAMESPACE, "--wait=false"]).unwrap();
         wait_until(PATIENCE, &format!("{child} again"), || {

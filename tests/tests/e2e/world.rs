@@ -17,6 +17,16 @@ pub use testkit::cluster::product::{NAMESPACE as OPERATOR_NAMESPACE, RELEASE};
 /// Longest wait for anything to become so.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What the operator makes for a ModelGateway `code` that is not exposed.
+pub const GATEWAY_CHILDREN: [&str; 6] = [
+    "configmap/code-gateway",
+    "deployment/code-gateway",
+    "service/code-gateway",
+    "serviceaccount/code-gateway",
+    "poddisruptionbudget/code-gateway",
+    "servicemonitor/code-gateway",
+];
+
 static BARE: OnceLock<Cluster> = OnceLock::new();
 static INSTALLED: OnceLock<()> = OnceLock::new();
 /// Processes that the tests started inside the cluster; the cluster's end takes them along.
