@@ -1,6 +1,8 @@
 //! What `make run` shows: the quickstart's two resources become ready, a model answers both protocols through the gateway,
 //! and Prometheus scrapes both because the Prometheus Operator found them.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use serde_json::{Value, json};
 use testkit::command::wait_until;
@@ -66,6 +68,10 @@ fn a_model_answers_gitlab_s_and_openai_s_protocol_through_the_gateway() {
     assert!(stream.text().trim_end().ends_with("data: [DONE]"), "{}", stream.text());
 }
 
+/// A kubelet looks at a running pod's Secrets every 60 to 90 s, and Prometheus' configuration is one; then the
+/// reload, the discovery and the first scrape come on top.
+const SCRAPED: Duration = Duration::from_secs(240);
+
 #[test]
 fn prometheus_scrapes_both_because_the_prometheus_operator_found_them() {
     let cluster = quickstart();
@@ -74,7 +80,7 @@ fn prometheus_scrapes_both_because_the_prometheus_operator_found_them() {
         format!("serviceMonitor/{NAMESPACE}/smollm2-engine"),
         format!("serviceMonitor/{NAMESPACE}/code-gateway"),
     ];
-    wait_until(PATIENCE, "targets up", || {
+    wait_until(SCRAPED, "targets up", || {
         let targets = ask(way.address(), &Request::get("/api/v1/targets?state=active")).json()?;
         let targets =
             targets.pointer("/data/activeTargets").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -5,16 +5,25 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use testkit::cluster::Cluster;
+use testkit::command::wait_until;
 use testkit::instruments::driver::{Driver, Plan};
 use testkit::instruments::http::{Answer, Request, send};
 use testkit::relay::Forward;
 
+use crate::world::PATIENCE;
+
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A way to a gateway's Service from this machine's loopback.
+/// A way to a gateway's Service from this machine's loopback, once the Service leads somewhere: kube-proxy writes its
+/// rules a moment after a pod became ready, and until then a connection to the Service is refused.
 pub fn gateway(cluster: &Cluster, namespace: &str, name: &str) -> Forward {
     let target = format!("{name}-gateway.{namespace}.svc.cluster.local:5000");
-    cluster.forward(&target, 0).expect("a free port")
+    let way = cluster.forward(&target, 0).expect("a free port");
+    wait_until(PATIENCE, &format!("an answer of {target}"), || {
+        send(way.address(), &Request::get("/monitoring/healthz"), LIMIT).map(drop)
+    })
+    .unwrap();
+    way
 }
 
 /// Sends one request and returns the whole answer.
