@@ -10,7 +10,7 @@
 //! - [`args`], [`legacy`], [`telemetry`]: flags and environment. [`app`]: composition, start and end.
 //! - [`config`]: text → valid configuration → [`config::snapshot::Snapshot`]; reload.
 //! - [`server`]: listeners, connections, the body that clients read and the account it owns.
-//! - [`layers`] and [`pipeline`]: what happens to one request.
+//! - [`layers`] and [`pipeline`]: what happens to one request; [`caller`]: who sent it.
 //! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
 //! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
 //! - [`metrics`], [`series`], [`state`]: what is told about it all.
@@ -18,6 +18,7 @@
 pub mod app;
 pub mod args;
 pub mod backend;
+pub mod caller;
 pub mod config;
 pub mod dialect;
 pub mod error;

@@ -14,6 +14,7 @@ use super::Loaded;
 use crate::args::Settings;
 use crate::backend::child::{self, Child};
 use crate::backend::{Backend, Parts};
+use crate::caller::Caller;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
 use crate::pipeline::auth;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub hash: String,
     /// Checks tokens; absent when everybody is let in.
     pub verifier: Option<Arc<Verifier>>,
+    /// The caller of everybody, where nobody is asked.
+    pub nobody_asked: Arc<Caller>,
     /// Routes, in the order they are tried.
     pub routes: Vec<Arc<Route>>,
     /// Backends by name.
@@ -80,7 +83,8 @@ impl Snapshot {
         }
         let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, &backends))).collect();
         let nobody = Arc::new(BackendSeries::new(&workshop.metrics, &config.gateway, "", ""));
-        Ok(Self { config, hash, verifier, routes, backends, nobody })
+        let nobody_asked = Arc::new(Caller::anonymous());
+        Ok(Self { config, hash, verifier, nobody_asked, routes, backends, nobody })
     }
 
     /// Whether clients may speak `protocol`.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::app::Gateway;
 use crate::error::GatewayError;
-use crate::pipeline::respond::{self, Caller, Reply};
+use crate::pipeline::respond::{self, Asked, Reply};
 use crate::pipeline::{self, parse};
 use crate::server::Connection;
 use crate::server::body::ResponseBody;
@@ -38,7 +38,7 @@ pub async fn serve(
     );
     record.handler = parse::handler(parts.uri.path(), &snapshot);
     record.set_operation_of_handler();
-    let caller = Caller::new(&parts, record.handler, &snapshot);
+    let asked = Asked::new(&parts, record.handler, &snapshot);
     let result = async {
         // In-flight: a bounded number, listed for people. Shed: the rest is turned away at once.
         record.slot = Some(gateway.in_flight.admit(&record.request_id, record.handler.as_str())?);
@@ -52,20 +52,20 @@ pub async fn serve(
     .await;
     let reply = match result {
         Ok(reply) => reply,
-        Err(error) => respond::refuse(&error, &caller, &gateway.metrics, &mut record),
+        Err(error) => respond::refuse(&error, &asked, &gateway.metrics, &mut record),
     };
     let draining = gateway.drain.is_draining() && parts.version < Version::HTTP_2;
-    finish(reply, record, &caller, draining)
+    finish(reply, record, &asked, draining)
 }
 
 /// Adds what every answer carries and hands the account to the body.
-fn finish(reply: Reply, mut record: Record, caller: &Caller, draining: bool) -> Response<ResponseBody> {
+fn finish(reply: Reply, mut record: Record, asked: &Asked, draining: bool) -> Response<ResponseBody> {
     record.status = Some(reply.status.as_u16());
     let mut headers = reply.headers;
     if let Ok(id) = HeaderValue::from_str(&record.request_id) {
         headers.insert("x-request-id", id);
     }
-    caller.add_headers(&mut headers, record.began.elapsed());
+    asked.add_headers(&mut headers, record.began.elapsed());
     if draining {
         // The client opens its next connection elsewhere, before this listener closes.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

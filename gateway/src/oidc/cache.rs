@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::Subject;
 use super::token::LEEWAY;
+use crate::caller::Caller;
 
 const MAX_ENTRIES: usize = 4096;
 const MAX_AGE: Duration = Duration::from_secs(300);
@@ -20,7 +20,7 @@ pub(super) fn digest(token: &str) -> TokenDigest {
 }
 
 struct Entry {
-    subject: Arc<Subject>,
+    caller: Arc<Caller>,
     /// By the monotonic clock, so that a clock set back prolongs nothing.
     until: Instant,
 }
@@ -28,7 +28,7 @@ struct Entry {
 impl Entry {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a small constant
     fn alive(&self, now: u64) -> bool {
-        Instant::now() < self.until && now < self.subject.expires_at.saturating_add(LEEWAY as u64)
+        Instant::now() < self.until && now < self.caller.expires_at.saturating_add(LEEWAY as u64)
     }
 }
 
@@ -38,18 +38,18 @@ pub(super) struct VerifiedCache {
 }
 
 impl VerifiedCache {
-    pub(super) fn get(&self, digest: &TokenDigest, now: u64) -> Option<Arc<Subject>> {
+    pub(super) fn get(&self, digest: &TokenDigest, now: u64) -> Option<Arc<Caller>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(digest)?;
         if entry.alive(now) {
-            return Some(Arc::clone(&entry.subject));
+            return Some(Arc::clone(&entry.caller));
         }
         entries.remove(digest);
         None
     }
 
-    pub(super) fn put(&self, digest: TokenDigest, subject: Arc<Subject>, now: u64) {
-        let left = Duration::from_secs(subject.expires_at.saturating_sub(now));
+    pub(super) fn put(&self, digest: TokenDigest, caller: Arc<Caller>, now: u64) {
+        let left = Duration::from_secs(caller.expires_at.saturating_sub(now));
         let until = Instant::now() + left.min(MAX_AGE);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_ENTRIES {
@@ -60,7 +60,7 @@ impl VerifiedCache {
             let evicted = entries.keys().next().copied();
             evicted.map(|evicted| entries.remove(&evicted));
         }
-        entries.insert(digest, Entry { subject, until });
+        entries.insert(digest, Entry { caller, until });
     }
 }
 
@@ -68,29 +68,20 @@ impl VerifiedCache {
 mod tests {
     use super::*;
 
-    fn subject(expires_at: u64) -> Arc<Subject> {
-        Arc::new(Subject {
-            issuer: String::new(),
-            subject: String::new(),
-            tenant: String::new(),
-            realm: String::new(),
-            third_party_ai_features_enabled: false,
-            instance_uid: None,
-            scopes: Vec::new(),
-            expires_at,
-        })
+    fn caller(expires_at: u64) -> Arc<Caller> {
+        Arc::new(Caller { expires_at, ..Caller::anonymous() })
     }
 
     #[test]
     fn an_entry_dies_with_its_token_and_the_cache_stays_bounded() {
         let cache = VerifiedCache::default();
-        cache.put(digest("a"), subject(1000), 100);
+        cache.put(digest("a"), caller(1000), 100);
         assert!(cache.get(&digest("a"), 100).is_some());
         assert!(cache.get(&digest("b"), 100).is_none());
         assert!(cache.get(&digest("a"), 1030).is_none(), "expired by the wall clock");
         assert!(cache.get(&digest("a"), 100).is_none(), "and gone for good");
         for index in 0..2 * MAX_ENTRIES {
-            cache.put(digest(&index.to_string()), subject(1000), 100);
+            cache.put(digest(&index.to_string()), caller(1000), 100);
         }
         assert_eq!(cache.entries.lock().unwrap().len(), MAX_ENTRIES);
     }

@@ -22,8 +22,9 @@ use modelgate_api::state::IssuerState;
 use cache::VerifiedCache;
 use issuer::Issuer;
 pub use refusal::Refusal;
-pub use token::Subject;
 use token::{Parsed, parse};
+
+use crate::caller::Caller;
 
 /// An issuer whose tokens are accepted.
 #[derive(Clone, Debug)]
@@ -97,14 +98,14 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Refusal`]; the client is told none of it but that it was refused.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Subject>, Refusal> {
+    pub async fn verify(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
         let now = unix_now();
         if token.len() > token::MAX_BYTES {
             return Err(Refusal::TooLong);
         }
         let digest = cache::digest(token);
-        if let Some(subject) = self.cache.get(&digest, now) {
-            return Ok(subject);
+        if let Some(caller) = self.cache.get(&digest, now) {
+            return Ok(caller);
         }
         let parsed = parse(token)?;
         let named = |issuer: &&Arc<Issuer>| issuer.settings.issuer == parsed.claims.iss;
@@ -112,10 +113,10 @@ impl Verifier {
         let mut refusal = Refusal::UnknownIssuer;
         for issuer in self.issuers.iter().filter(named) {
             match check(issuer, &parsed, now).await {
-                Ok(subject) => {
-                    let subject = Arc::new(subject);
-                    self.cache.put(digest, Arc::clone(&subject), now);
-                    return Ok(subject);
+                Ok(caller) => {
+                    let caller = Arc::new(caller);
+                    self.cache.put(digest, Arc::clone(&caller), now);
+                    return Ok(caller);
                 }
                 Err(error) => refusal = error,
             }
@@ -148,7 +149,7 @@ impl Verifier {
     }
 }
 
-async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<Subject, Refusal> {
+async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<Caller, Refusal> {
     // Claims first: an expired or foreign token must not cause a fetch.
     parsed.check_claims(&issuer.settings, now)?;
     let keys = issuer.keys().await?;
@@ -159,7 +160,7 @@ async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<Su
         }
         checked => checked?,
     }
-    Ok(parsed.subject())
+    Ok(parsed.caller())
 }
 
 fn unix_now() -> u64 {

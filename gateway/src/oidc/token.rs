@@ -6,10 +6,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest, Sha256};
 
 use super::keys::Key;
 use super::{IssuerSettings, Refusal};
+use crate::caller::{Caller, Proof, tenant};
 
 /// Longer tokens are refused unread.
 pub(super) const MAX_BYTES: usize = 8 * 1024;
@@ -17,27 +17,6 @@ pub(super) const MAX_BYTES: usize = 8 * 1024;
 pub(super) const LEEWAY: f64 = 30.0;
 /// Keys of one id that are tried.
 const MAX_CANDIDATES: usize = 4;
-
-/// Whom a token speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Who issued the token.
-    pub issuer: String,
-    /// The subject, of GitLab the instance's id.
-    pub subject: String,
-    /// Hash of issuer and subject, 32 hexadecimal digits: what names the tenant wherever the subject must not stand.
-    pub tenant: String,
-    /// `gitlab_realm`: `saas` (also when absent) or `self-managed`.
-    pub realm: String,
-    /// `third_party_ai_features_enabled`, false when absent.
-    pub third_party_ai_features_enabled: bool,
-    /// `gitlab_instance_uid`.
-    pub instance_uid: Option<String>,
-    /// `scopes`.
-    pub scopes: Vec<String>,
-    /// `exp`, in seconds since 1970.
-    pub expires_at: u64,
-}
 
 #[derive(Deserialize)]
 struct Header {
@@ -191,25 +170,22 @@ impl Parsed<'_> {
     }
 
     /// Whom the token speaks for, once both checks passed.
-    pub(super) fn subject(&self) -> Subject {
+    pub(super) fn caller(&self) -> Caller {
         let claims = &self.claims;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
         let expires_at = claims.exp as u64;
-        Subject {
+        Caller {
+            proof: Proof::Token,
+            tenant: tenant(&claims.iss, &claims.sub),
             issuer: claims.iss.clone(),
             subject: claims.sub.clone(),
-            tenant: tenant(&claims.iss, &claims.sub),
+            key: None,
             realm: claims.gitlab_realm.clone().unwrap_or_else(|| "saas".to_owned()),
-            third_party_ai_features_enabled: claims.third_party_ai_features_enabled.unwrap_or(false),
             instance_uid: claims.gitlab_instance_uid.clone(),
             scopes: claims.scopes.clone().unwrap_or_default(),
+            third_party_ai: Some(claims.third_party_ai_features_enabled.unwrap_or(false)),
+            models: Vec::new(),
             expires_at,
         }
     }
-}
-
-fn tenant(issuer: &str, subject: &str) -> String {
-    // The issuer is an address, which holds no NUL.
-    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,7 @@
 //! Who sends the request, decided before a byte of its body is read.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -7,6 +9,7 @@ use modelgate_api::contract::AuthConfig;
 use modelgate_api::v1alpha1::Protocol;
 
 use super::respond::Shape;
+use crate::caller::Caller;
 use crate::config::snapshot::Snapshot;
 use crate::error::{AuthFailure, GatewayError};
 use crate::gitlab::{self, AuthError};
@@ -14,14 +17,18 @@ use crate::oidc::{CaSource, IssuerSettings, Verifier};
 use crate::secrets::Secrets;
 use crate::series::Handler;
 
-/// Lets the request in, or not. GitLab's paths, and every unknown one where GitLab's protocol is served, ask for GitLab's
+/// Lets the request in, or not, and says whom it speaks for. GitLab's paths, and every unknown one where GitLab's protocol is served, ask for GitLab's
 /// headers; the others for a bearer token.
 ///
 /// # Errors
 /// [`GatewayError::Unauthorized`].
-pub async fn check(snapshot: &Snapshot, parts: &Parts, handler: Handler) -> Result<(), GatewayError> {
+pub async fn check(
+    snapshot: &Snapshot,
+    parts: &Parts,
+    handler: Handler,
+) -> Result<Arc<Caller>, GatewayError> {
     if snapshot.config.auth.anonymous {
-        return Ok(());
+        return Ok(Arc::clone(&snapshot.nobody_asked));
     }
     let refused = |failure| GatewayError::Unauthorized(failure);
     let token = match Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path()) {
@@ -33,7 +40,7 @@ pub async fn check(snapshot: &Snapshot, parts: &Parts, handler: Handler) -> Resu
         return Err(refused(AuthFailure::Headers(AuthError::Forbidden)));
     };
     match verifier.verify(token).await {
-        Ok(_subject) => Ok(()),
+        Ok(caller) => Ok(caller),
         Err(refusal) => {
             tracing::debug!(refusal = %refusal, "a token was refused");
             Err(refused(AuthFailure::Token(refusal)))

@@ -37,7 +37,7 @@ pub async fn handle(
     if let Some(reply) = respond::without_auth(gateway, snapshot, parts, record) {
         return Ok(reply);
     }
-    auth::check(snapshot, parts, record.handler).await?;
+    record.set_caller(auth::check(snapshot, parts, record.handler).await?);
     match parse::call(record.handler, parts, body).await? {
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::Gitlab(request) => {

@@ -86,7 +86,7 @@ impl Shape {
 }
 
 /// What the answer must know of the request.
-pub struct Caller {
+pub struct Asked {
     shape: Shape,
     handler: Handler,
     compat: Compat,
@@ -94,7 +94,7 @@ pub struct Caller {
     cors: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Caller {
+impl Asked {
     /// Notes it before the body is read.
     #[must_use]
     pub fn new(parts: &Parts, handler: Handler, snapshot: &Snapshot) -> Self {
@@ -231,14 +231,14 @@ pub fn pass_through(upstream: Upstream, route: &Arc<Route>, began: Instant) -> R
 }
 
 /// An error in the caller's protocol.
-pub fn refuse(error: &GatewayError, caller: &Caller, metrics: &Metrics, record: &mut Record) -> Reply {
+pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &mut Record) -> Reply {
     record.set_outcome(error.outcome());
     record.reason = Some(error.reason());
     if let GatewayError::Unauthorized(failure) = error {
         metrics.count_auth_failure(*failure);
     }
-    let mut reply = match caller.shape {
-        Shape::GitLab => in_gitlabs_words(error, caller),
+    let mut reply = match asked.shape {
+        Shape::GitLab => in_gitlabs_words(error, asked),
         Shape::OpenAi => in_openais_words(error),
     };
     match error {
@@ -284,7 +284,7 @@ fn is_json_object(body: &[u8]) -> bool {
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-fn in_gitlabs_words(error: &GatewayError, caller: &Caller) -> Reply {
+fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
     let status = error.status();
     match error {
         GatewayError::Unauthorized(failure) => whole(status, JSON, failure.in_gitlabs_words().body()),
@@ -304,7 +304,7 @@ fn in_gitlabs_words(error: &GatewayError, caller: &Caller) -> Reply {
             reply.headers.insert(OUTCOME, HeaderValue::from_static(error.outcome().as_str()));
             reply
         }
-        GatewayError::Shed if caller.compat == Compat::Current => {
+        GatewayError::Shed if asked.compat == Compat::Current => {
             whole(status, JSON, error_bodies::INFERENCE_FAILED)
         }
         _ => whole(status, JSON, error_bodies::detail(&error.to_string())),

@@ -10,6 +10,7 @@ use super::Connection;
 use super::in_flight::Slot;
 use super::io::Busy;
 use crate::backend::Backend;
+use crate::caller::Caller;
 use crate::dialect::openai::Usage;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::series::{BackendSeries, Handler};
@@ -34,6 +35,7 @@ pub struct Record {
     method: Method,
     metrics: Arc<Metrics>,
     nobody: Arc<BackendSeries>,
+    caller: Option<Arc<Caller>>,
     backend: Option<Arc<Backend>>,
     operation: Option<Operation>,
     outcome: Option<Outcome>,
@@ -63,6 +65,7 @@ impl Record {
             method: request.method.clone(),
             metrics,
             nobody,
+            caller: None,
             backend: None,
             operation: None,
             outcome: None,
@@ -86,6 +89,17 @@ impl Record {
     /// It is no request for a model after all, such as a preflight.
     pub fn clear_operation(&mut self) {
         self.operation = None;
+    }
+
+    /// It speaks for this caller.
+    pub fn set_caller(&mut self, caller: Arc<Caller>) {
+        self.caller = Some(caller);
+    }
+
+    /// Whom it speaks for; `None` before it was let in.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
     }
 
     /// This backend answers it.
@@ -146,6 +160,7 @@ impl Record {
             target: "access",
             request_id = %self.request_id,
             peer = %self.peer,
+            tenant = self.caller.as_ref().map(|caller| caller.tenant.as_str()),
             handler = line.0,
             method = line.1,
             status,
