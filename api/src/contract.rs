@@ -63,12 +63,36 @@ pub struct AuthConfig {
     /// Accepted issuers.
     #[serde(default)]
     pub oidc: Vec<IssuerConfig>,
+    /// What tokens of GitLab must satisfy besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitlab: Option<GitlabConfig>,
     /// Everybody is let in.
     #[serde(default)]
     pub anonymous: bool,
     /// …also on an address that others can reach.
     #[serde(default)]
     pub anonymous_exposed: bool,
+}
+
+/// What tokens of GitLab must satisfy besides their signature; its issuers stand in [`AuthConfig::oidc`] too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitlabConfig {
+    /// Issuers that these rules bind: the instance and the Customers Portal.
+    pub issuers: Vec<String>,
+    /// Instances accepted; empty means every one.
+    #[serde(default)]
+    pub instance_ids: Vec<String>,
+    /// Namespaces accepted; empty means every one.
+    #[serde(default)]
+    pub namespace_ids: Vec<String>,
+    /// Subjects accepted; empty means every one.
+    #[serde(default)]
+    pub subjects: Vec<String>,
+    /// File with the RSA private key that signs tokens for direct access.
+    pub signing_key: Option<SecretFile>,
+    /// File with a key whose tokens are accepted too.
+    pub validation_key: Option<SecretFile>,
 }
 
 /// An issuer of JSON web tokens.
@@ -251,12 +275,14 @@ impl GatewayConfig {
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let issuers = self.auth.oidc.iter().filter_map(|issuer| issuer.ca.as_ref());
+        let gitlab = self.auth.gitlab.iter();
+        let keys = gitlab.flat_map(|gitlab| gitlab.signing_key.iter().chain(&gitlab.validation_key));
         let credentials = self.backends.values().filter_map(|backend| match &backend.target {
             Target::External { credential, .. } => credential.as_ref(),
             Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => None,
         });
         let names: std::collections::BTreeSet<_> =
-            issuers.chain(credentials).map(|file| file.secret.clone()).collect();
+            issuers.chain(keys).chain(credentials).map(|file| file.secret.clone()).collect();
         names.into_iter().collect()
     }
 }

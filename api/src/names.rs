@@ -21,6 +21,8 @@ pub const SECRETS_DIR: &str = "/etc/modelgate/secrets";
 pub const DEFAULT_TOKEN_KEY: &str = "token";
 /// Key of a Secret that holds CA certificates, when none is named.
 pub const DEFAULT_CA_KEY: &str = "ca.crt";
+/// Key of a Secret that holds a private or public key, PEM, when none is named.
+pub const DEFAULT_KEY_KEY: &str = "key.pem";
 /// Annotation that the operator touches on gateway pods so that the kubelet remounts their ConfigMap at once.
 pub const NUDGE_ANNOTATION: &str = "modelgate.dev/nudge";
 /// Label of every child: name of the ModelBackend it belongs to.

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 use url::Url;
 
-use super::{Problem, Problems, Reason};
+use super::{Problem, Problems, Reason, gitlab};
 use crate::v1alpha1::{
     Engine, EnvVar, GoDuration, ModelBackendSpec, ModelGatewaySpec, ModelSource, RouteTimeout, Server,
 };
@@ -211,6 +211,9 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
         }
         check_timeout(&path, route.timeout.as_ref(), problems);
     }
+    if let Some(gitlab) = spec.auth.as_ref().and_then(|auth| auth.gitlab.as_ref()) {
+        gitlab::check(gitlab, problems);
+    }
     for (index, oidc) in spec.auth.iter().flat_map(|auth| &auth.oidc).enumerate() {
         let path = format!("spec.auth.oidc[{index}]");
         if let Err(why) = http_url(&oidc.issuer) {
@@ -219,6 +222,7 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
         if oidc.audiences.is_empty() {
             problems.add(Reason::Invalid, format!("{path}.audiences"), "name at least one audience");
         }
+        gitlab::check_issuer(&path, oidc, problems);
     }
 }
 

@@ -4,6 +4,7 @@
 mod backend;
 mod boundary;
 mod check;
+mod gitlab;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::v1alpha1::{
 };
 
 pub use check::{check_backend, check_gateway};
+pub use gitlab::GITLAB_AUDIENCES;
 
 /// Where the configuration will run, which decides how backends are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,13 +188,15 @@ fn assemble(
 
 fn compile_auth(spec: &ModelGatewaySpec) -> AuthConfig {
     let auth = spec.auth.clone().unwrap_or_default();
+    let (of_gitlab, gitlab) = auth.gitlab.as_ref().map(gitlab::compile).unzip();
     let issuers = auth.oidc.into_iter().map(|oidc| IssuerConfig {
         issuer: oidc.issuer,
         audiences: oidc.audiences,
         ca: oidc.ca_secret_ref.map(|reference| secret_file(reference, DEFAULT_CA_KEY)),
     });
     AuthConfig {
-        oidc: issuers.collect(),
+        oidc: of_gitlab.unwrap_or_default().into_iter().chain(issuers).collect(),
+        gitlab,
         anonymous: auth.anonymous,
         anonymous_exposed: auth.anonymous_exposed,
     }
@@ -205,11 +209,11 @@ pub(crate) fn secret_file(reference: SecretKeyRef, default_key: &str) -> SecretF
 /// Nobody may use a gateway without authentication by accident.
 fn check_access(spec: &ModelGatewaySpec, place: &Place, problems: &mut Problems) {
     let auth = spec.auth.clone().unwrap_or_default();
-    if auth.oidc.is_empty() && !auth.anonymous {
+    if auth.oidc.is_empty() && auth.gitlab.is_none() && !auth.anonymous {
         problems.add(
             Reason::AuthMissing,
             "spec.auth",
-            "nobody could use this gateway; list an issuer under spec.auth.oidc, or set spec.auth.anonymous: true for local use",
+            "nobody could use this gateway; name your GitLab under spec.auth.gitlab or an issuer under spec.auth.oidc, or set spec.auth.anonymous: true for local use",
         );
     }
     let exposed = spec.expose.as_ref().is_some_and(|expose| expose.kind != ExposeType::None);

@@ -282,3 +282,24 @@ fn inputs_name_every_resource_with_its_generation() {
         .collect();
     assert_eq!(inputs, BTreeMap::from([(("ModelBackend", "b"), 0), (("ModelGateway", "gw"), 7)]));
 }
+
+#[test]
+fn a_gitlab_is_its_instance_and_its_portal_with_both_audiences() {
+    let gateway = GATEWAY.replace(
+        "{oidc: [{issuer: https://gitlab.example.com, audiences: [gitlab-code-suggestions], caSecretRef: {name: gitlab-ca}}]}",
+        "{gitlab: {url: 'https://gitlab.example.com/', caSecretRef: {name: ca}, customersUrl: https://customers.gitlab.com, instanceIds: [i], signingKeySecretRef: {name: signing}}}",
+    );
+    let config = run(&gateway, EMBEDDED, &cluster()).expect("valid");
+    let issuers: Vec<&str> = config.auth.oidc.iter().map(|issuer| issuer.issuer.as_str()).collect();
+    assert_eq!(issuers, ["https://gitlab.example.com", "https://customers.gitlab.com"]);
+    for issuer in &config.auth.oidc {
+        assert_eq!(issuer.audiences, super::GITLAB_AUDIENCES);
+    }
+    assert_eq!(config.auth.oidc[1].ca, None, "a private CA does not speak for the portal");
+    let bound = config.auth.gitlab.clone().expect("the rules that bind");
+    assert_eq!(
+        (bound.issuers, bound.instance_ids),
+        (issuers.iter().map(ToString::to_string).collect(), vec!["i".to_owned()])
+    );
+    assert_eq!(config.secrets(), ["ca", "signing"]);
+}

@@ -131,6 +131,36 @@ pub const GATEWAY_RULES: &[Rule] = &[
         message: "spec.auth.oidc.issuer: must be an http:// or https:// address as the tokens spell it",
     },
     Rule {
+        path: "spec.auth.oidc[]",
+        rule: "!isURL(self.issuer) || !(url(self.issuer).getHostname() in ['gitlab.com', 'customers.gitlab.com']) || !self.audiences.exists(a, a in ['gitlab-code-suggestions', 'gitlab-ai-gateway'])",
+        message: "spec.auth.oidc.issuer: signs code suggestions for everybody; use spec.auth.gitlab, which says whose tokens count",
+    },
+    Rule {
+        path: "spec.auth.gitlab",
+        rule: "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#')",
+        message: "spec.auth.gitlab.url: must be an http:// or https:// address without credential, ? or #",
+    },
+    Rule {
+        path: "spec.auth.gitlab",
+        rule: "!has(self.customersUrl) || (isURL(self.customersUrl) && url(self.customersUrl).getScheme() in ['http', 'https'] && !self.customersUrl.contains('@') && !self.customersUrl.contains('?') && !self.customersUrl.contains('#'))",
+        message: "spec.auth.gitlab.customersUrl: must be an http:// or https:// address without credential, ? or #",
+    },
+    Rule {
+        path: "spec.auth.gitlab",
+        rule: "!has(self.customersUrl) || (has(self.instanceIds) && size(self.instanceIds) > 0) || (has(self.namespaceIds) && size(self.namespaceIds) > 0) || (has(self.subjects) && size(self.subjects) > 0)",
+        message: "spec.auth.gitlab.customersUrl: the Customers Portal signs for every customer of GitLab; say whose tokens count by spec.auth.gitlab.instanceIds, namespaceIds or subjects",
+    },
+    Rule {
+        path: "spec.auth.gitlab",
+        rule: "!isURL(self.url) || url(self.url).getHostname() != 'gitlab.com' || (has(self.namespaceIds) && size(self.namespaceIds) > 0) || (has(self.subjects) && size(self.subjects) > 0)",
+        message: "spec.auth.gitlab.url: gitlab.com signs for every user of it; say whose tokens count by spec.auth.gitlab.namespaceIds or subjects",
+    },
+    Rule {
+        path: "spec.auth.gitlab",
+        rule: "!has(self.validationKeySecretRef) || has(self.signingKeySecretRef)",
+        message: "spec.auth.gitlab.validationKeySecretRef: is for the rotation of spec.auth.gitlab.signingKeySecretRef; name that too",
+    },
+    Rule {
         path: "spec.routes[]",
         rule: "self.backends.exists(b, !has(b.weight) || b.weight > 0)",
         message: "spec.routes.backends: every weight is 0; give one backend a weight",

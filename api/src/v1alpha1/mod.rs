@@ -2,6 +2,7 @@
 //! A field enters here together with what it does, so nothing a user writes is silently ignored.
 
 mod common;
+mod gitlab_auth;
 mod model_backend;
 mod model_gateway;
 mod status;
@@ -10,6 +11,7 @@ pub use common::{
     EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
     Quantity, Resources, SecretKeyRef, Toleration,
 };
+pub use gitlab_auth::GitlabAuth;
 #[cfg(feature = "crd")]
 pub use model_backend::ModelBackend;
 pub use model_backend::{

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "crd")]
 use super::ModelGatewayStatus;
-use super::{GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use super::{GitlabAuth, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
 use serde::{Deserialize, Serialize};
 
 /// Port for clients when none is given (completion contract of the seed: `FASTAPI_API_PORT`).
@@ -94,6 +94,8 @@ pub enum Protocol {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Auth {
+    /// A GitLab instance whose tokens are accepted.
+    pub gitlab: Option<GitlabAuth>,
     /// Issuers of JSON web tokens, found by OpenID Connect discovery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
