@@ -137,7 +137,12 @@ impl Legacy {
         let spec = ModelGatewaySpec {
             listeners: None,
             protocols: Some(vec![Protocol::GitLab, Protocol::OpenAI]),
-            auth: Some(Auth { gitlab: None, oidc: oidc.collect(), anonymous: self.anonymous, anonymous_exposed: false }),
+            auth: Some(Auth {
+                gitlab: None,
+                oidc: oidc.collect(),
+                anonymous: self.anonymous,
+                anonymous_exposed: false,
+            }),
             routes: vec![Route {
                 name: "default".into(),
                 matches: None,
