@@ -13,11 +13,11 @@ use modelgate_api::v1alpha1::{
 
 /// Audience of the tokens that GitLab signs for code suggestions.
 const GITLAB_AUDIENCE: &str = "gitlab-code-suggestions";
-const HTTP_PORT: [&str; 2] = ["MODELGATE_PORT", "FASTAPI_API_PORT"];
-const METRICS_PORT: [&str; 4] =
+pub(crate) const HTTP_PORT: [&str; 2] = ["MODELGATE_PORT", "FASTAPI_API_PORT"];
+pub(crate) const METRICS_PORT: [&str; 4] =
     ["MODELGATE_METRICS_PORT", "METRICS_PORT", "FASTAPI_METRICS_PORT", "FASTAPI_API_METRICS_PORT"];
-const HTTP_HOST: [&str; 1] = ["FASTAPI_API_HOST"];
-const METRICS_HOST: [&str; 2] = ["FASTAPI_METRICS_HOST", "FASTAPI_API_METRICS_HOST"];
+pub(crate) const HTTP_HOST: [&str; 1] = ["FASTAPI_API_HOST"];
+pub(crate) const METRICS_HOST: [&str; 2] = ["FASTAPI_METRICS_HOST", "FASTAPI_API_METRICS_HOST"];
 /// Names that make a configuration of their own and therefore do nothing beside `--config`.
 const CONFIGURING: [&str; 3] = ["USE_FAKE_MODELS", "AUTH_BYPASS_EXTERNAL", "GITLAB_URL"];
 

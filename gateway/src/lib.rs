@@ -7,7 +7,8 @@
 //!                                                                        │  ▲
 //!                                                              backend ──┴──┘  the only network I/O
 //! ```
-//! - [`args`], [`legacy`], [`telemetry`]: flags and environment. [`app`]: composition, start and end.
+//! - [`args`], [`environment`], [`legacy`], [`telemetry`]: flags and environment. [`app`]: composition, start and end.
+//! - [`command`]: what the program does instead of serving.
 //! - [`config`]: text → valid configuration → [`config::snapshot::Snapshot`]; reload.
 //! - [`server`]: listeners, connections, the body that clients read and the account it owns.
 //! - [`layers`] and [`pipeline`]: what happens to one request; [`caller`]: who sent it.
@@ -19,8 +20,10 @@ pub mod app;
 pub mod args;
 pub mod backend;
 pub mod caller;
+pub mod command;
 pub mod config;
 pub mod dialect;
+pub mod environment;
 pub mod error;
 pub mod gitlab;
 pub mod layers;

@@ -2,18 +2,27 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use modelgate_gateway::app::App;
 use modelgate_gateway::args::{Args, Settings};
+use modelgate_gateway::command::{Cli, MISUSE};
+use modelgate_gateway::environment::Environment;
 use modelgate_gateway::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Exit code of a wrong configuration, as clap's of a wrong flag.
-const MISUSE: u8 = 2;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    let environment = match Environment::load() {
+        Ok(environment) => environment,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return ExitCode::from(MISUSE);
+        }
+    };
+    let (cli, given) = Cli::read(environment);
+    if let Some(command) = cli.command {
+        return ExitCode::from(command.run(&given).await);
+    }
+    match serve(cli.serve, &given.environment).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(faults) => {
             for fault in faults {
@@ -24,10 +33,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), Vec<String>> {
-    let env = |name: &str| std::env::var(name).ok();
-    let settings: Settings = Args::parse().into_settings(&env)?;
+async fn serve(args: Args, environment: &Environment) -> Result<(), Vec<String>> {
+    let settings: Settings = args.into_settings(&|name| environment.get(name))?;
     telemetry::init(&settings).map_err(|fault| vec![fault])?;
+    if let Some(file) = environment.file() {
+        tracing::info!(file = %file.display(), "settings are also read from this file; the environment wins over it");
+    }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

@@ -31,6 +31,18 @@ pub struct Loaded {
 /// # Errors
 /// Every mistake found, each a sentence for the user.
 pub fn load(settings: &Settings) -> Result<Loaded, Vec<String>> {
+    read_and_check(settings, true)
+}
+
+/// The same without looking for the files of models, which a machine that only checks a configuration need not have.
+///
+/// # Errors
+/// Every mistake found, each a sentence for the user.
+pub fn load_without_models(settings: &Settings) -> Result<Loaded, Vec<String>> {
+    read_and_check(settings, false)
+}
+
+fn read_and_check(settings: &Settings, with_models: bool) -> Result<Loaded, Vec<String>> {
     let (config, hash) = match &settings.source {
         Source::Legacy(legacy) => {
             let config = legacy.compile(settings.is_reachable())?;
@@ -43,7 +55,7 @@ pub fn load(settings: &Settings) -> Result<Loaded, Vec<String>> {
         }
     };
     let mut faults = check_access(&config.auth, settings.is_reachable());
-    let models = model_files(&config, settings, &mut faults);
+    let models = if with_models { model_files(&config, settings, &mut faults) } else { BTreeMap::new() };
     check_names(&config, settings, &mut faults);
     faults
         .extend(config.backends.iter().filter_map(|(name, backend)| refused_address(name, &backend.target)));
