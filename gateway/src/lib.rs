@@ -12,6 +12,7 @@
 //! - [`config`]: text → valid configuration → [`config::snapshot::Snapshot`]; reload.
 //! - [`server`]: listeners, connections, the body that clients read and the account it owns.
 //! - [`layers`] and [`pipeline`]: what happens to one request; [`caller`]: who sent it.
+//! - [`complete`]: the completion core, task in, clean text out; every completion protocol calls it.
 //! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
 //! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
 //! - [`metrics`], [`series`], [`state`]: what is told about it all.
@@ -21,6 +22,7 @@ pub mod args;
 pub mod backend;
 pub mod caller;
 pub mod command;
+pub mod complete;
 pub mod config;
 pub mod dialect;
 pub mod environment;

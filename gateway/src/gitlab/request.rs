@@ -5,6 +5,7 @@ use super::error_bodies;
 use super::json::{self, JsonError, Value};
 use super::python::{Integer, strip, write_text};
 use super::validate::{Members, Step, TextRule, Validator};
+use crate::complete::{CompletionTask, SourceDocument};
 
 const NAME: TextRule = TextRule { strip: true, max: Some(255) };
 const EDITOR_LANGUAGE: TextRule = TextRule { strip: false, max: Some(255) };
@@ -32,6 +33,20 @@ pub struct CompletionRequest {
     pub suffix: String,
     /// What became of earlier suggestions.
     pub telemetry: Vec<Telemetry>,
+}
+
+impl CompletionRequest {
+    /// The task for the completion core; the pipeline adds what the headers and the configuration say.
+    #[must_use]
+    pub fn into_task(self) -> CompletionTask {
+        let document = SourceDocument {
+            file_name: self.file_name,
+            language_identifier: self.language_identifier,
+            prefix: self.prefix,
+            suffix: self.suffix,
+        };
+        CompletionTask { document, ..CompletionTask::default() }
+    }
 }
 
 /// What became of earlier suggestions of one model. Counts that no counter takes are moved to the nearest that it does.

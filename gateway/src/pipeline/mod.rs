@@ -16,9 +16,9 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use crate::app::Gateway;
+use crate::complete;
 use crate::config::snapshot::Snapshot;
 use crate::error::GatewayError;
-use crate::gitlab;
 use crate::server::record::Record;
 use parse::Call;
 use respond::Reply;
@@ -42,13 +42,11 @@ pub async fn handle(
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::Gitlab(request) => {
             let route = route::first(snapshot)?;
-            let rendered = prompt::gitlab(&request, parts, &record.request_id);
-            let upstream = dispatch::send(&route, &rendered, record).await;
-            let completed = match upstream {
-                Ok(upstream) => postprocess::gitlab(upstream, &route, record).await,
-                Err(error) => Err(error),
-            };
-            respond::gitlab(snapshot, &route, gitlab::language(&request.file_name), completed, record)
+            let mut task = request.into_task();
+            task.unavailable = complete::unavailable_for_gitlab(snapshot);
+            task.headers = prompt::traced(parts, &record.request_id);
+            let completed = complete::run(gateway, snapshot, &route, task, record).await?;
+            Ok(respond::gitlab(snapshot, &completed, record))
         }
         Call::OpenAi(request) => {
             let route = route::of_model(snapshot, &request.head.model)?;

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 
 use super::dispatch::{Upstream, deadline};
+use crate::complete::{Choice, Finish};
 use crate::config::snapshot::Route;
 use crate::dialect::openai::{FirstChoice, first_choice, usage_in};
 use crate::error::GatewayError;
@@ -17,26 +18,23 @@ use crate::server::record::Record;
 ///
 /// # Errors
 /// When the answer breaks off, takes too long or is no completion.
-pub async fn gitlab(
-    upstream: Upstream,
-    route: &Route,
-    record: &mut Record,
-) -> Result<FirstChoice, GatewayError> {
+pub async fn whole(upstream: Upstream, route: &Route, record: &mut Record) -> Result<Choice, GatewayError> {
     let body = read(upstream, deadline(route, record.began)).await?;
     record.note_piece();
     record.set_usage(usage_in(&body));
-    let mut choice = first_choice(&body)?;
+    let FirstChoice { mut text, finish_reason } = first_choice(&body)?;
     // White space alone is nothing that an editor could show.
-    if choice.text.trim().is_empty() {
-        choice.text.clear();
+    if text.trim().is_empty() {
+        text.clear();
     }
-    Ok(choice)
+    let finish = if finish_reason == "length" { Finish::Length } else { Finish::Stop };
+    Ok(Choice { text, finish, logprob: None })
 }
 
 /// The text alone, for the gateway's own questions.
 ///
 /// # Errors
-/// As [`gitlab`].
+/// As [`whole`].
 pub async fn text(upstream: Upstream, route: &Route) -> Result<String, GatewayError> {
     let body = read(upstream, Instant::now() + Duration::from_millis(route.timeout.total_ms)).await?;
     Ok(first_choice(&body)?.text)

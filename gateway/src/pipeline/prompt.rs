@@ -10,8 +10,8 @@ use serde_json::json;
 use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
+use crate::complete::CompletionTask;
 use crate::dialect::openai::{self, Api};
-use crate::gitlab::CompletionRequest;
 
 /// Tokens of a completion, as GitLab's gateway of 2023 asked for.
 const MAX_TOKENS: u32 = 64;
@@ -79,11 +79,17 @@ pub fn pass_through(call: OpenAiCall, parts: &Parts, request_id: &str) -> Render
 /// Asks for the continuation of the text before the cursor. What follows the cursor is not shown: a model that was not
 /// trained to fill in would take it for more of the same text.
 #[must_use]
-pub fn gitlab(request: &CompletionRequest, parts: &Parts, request_id: &str) -> Rendered {
-    let content = Content::Prompt { prefix: request.prefix.clone(), max_tokens: MAX_TOKENS };
+pub fn completion(task: &CompletionTask) -> Rendered {
+    let content = Content::Prompt { prefix: task.document.prefix.clone(), max_tokens: MAX_TOKENS };
+    Rendered { api: Api::Completions, stream: false, headers: task.headers.clone(), content }
+}
+
+/// Headers of the caller that backends get to see when the gateway makes the request itself.
+#[must_use]
+pub fn traced(parts: &Parts, request_id: &str) -> HeaderMap {
     let mut headers = forwarded(Some(parts), request_id);
     headers.remove(header::ACCEPT);
-    Rendered { api: Api::Completions, stream: false, headers, content }
+    headers
 }
 
 /// The gateway's own question: one token.

@@ -12,8 +12,9 @@ use serde_json::json;
 use super::dispatch::{self, Upstream};
 use super::parse;
 use crate::app::Gateway;
+use crate::complete::Completed;
 use crate::config::snapshot::{Route, Snapshot};
-use crate::dialect::openai::{self, FirstChoice};
+use crate::dialect::openai;
 use crate::error::{GatewayError, is_callers_fault};
 use crate::gitlab::{self, Answer, Choice, error_bodies};
 use crate::metrics::{Metrics, Outcome};
@@ -165,48 +166,29 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
     whole(StatusCode::OK, JSON, json!({"object": "list", "data": data}).to_string())
 }
 
-/// A completion in GitLab's contract. `Current` answers a failing backend with no choice, since editors switch themselves
-/// off after a few errors; `Strict` answers what the gateway of 2023 did.
-///
-/// # Errors
-/// The failure, where the contract shows it.
-pub fn gitlab(
-    snapshot: &Snapshot,
-    route: &Route,
-    language: Option<&'static str>,
-    completed: Result<FirstChoice, GatewayError>,
-    record: &mut Record,
-) -> Result<Reply, GatewayError> {
+/// A completion in GitLab's contract.
+pub fn gitlab(snapshot: &Snapshot, completed: &Completed, record: &Record) -> Reply {
     let compat = snapshot.config.compat;
-    let (choice, outcome) = match completed {
-        Ok(choice) => (choice, Outcome::Success),
-        Err(error) if compat == Compat::Strict && !is_swallowed(&error) => return Err(error),
-        Err(error) => {
-            tracing::warn!(error = %error, route = %route.name, request_id = %record.request_id, "no completion; the editor is told that there is none");
-            record.reason = Some(error.reason());
-            (FirstChoice::default(), error.outcome())
-        }
-    };
-    let swallowed = outcome != Outcome::Success;
-    record.set_outcome(outcome);
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let choices: Vec<_> = completed
+        .choices
+        .iter()
+        .map(|choice| Choice { text: &choice.text, finish_reason: choice.finish.as_str() })
+        .collect();
+    let experiments: Vec<_> =
+        completed.experiments.iter().map(|(name, variant)| (name.as_str(), *variant)).collect();
     let answer = Answer {
         id: &record.request_id,
         engine: ENGINE,
-        name: record.model().unwrap_or_default(),
-        lang: language.filter(|_| !(swallowed && compat == Compat::Strict)),
-        experiments: &[],
+        name: &completed.model,
+        lang: completed.language.filter(|_| !(completed.is_swallowed() && compat == Compat::Strict)),
+        experiments: &experiments,
         created,
-        choices: &[Choice { text: &choice.text, finish_reason: choice.finish_reason }],
+        choices: &choices,
     };
     let mut reply = whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, compat));
-    reply.headers.insert(OUTCOME, HeaderValue::from_static(outcome.as_str()));
-    Ok(reply)
-}
-
-/// The gateway of 2023 turned these two errors of its model into an empty completion.
-fn is_swallowed(error: &GatewayError) -> bool {
-    matches!(error, GatewayError::UpstreamStatus { status, .. } if *status == StatusCode::BAD_REQUEST || *status == StatusCode::INTERNAL_SERVER_ERROR)
+    reply.headers.insert(OUTCOME, HeaderValue::from_static(completed.outcome.as_str()));
+    reply
 }
 
 /// A backend's answer, passed on as it comes.

@@ -116,6 +116,18 @@ impl Record {
         self.backend.as_ref().map(|backend| backend.config.model.as_str())
     }
 
+    /// Name of the backend that answers it.
+    #[must_use]
+    pub fn backend(&self) -> Option<&str> {
+        self.backend.as_ref().map(|backend| backend.name.as_str())
+    }
+
+    /// What the backend says it used.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     /// How it ended. The first word counts.
     pub fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome.get_or_insert(outcome);
