@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{Boundary, Compat, DataBoundary, Probe, Protocol};
+use crate::v1alpha1::{Boundary, Compat, DataBoundary, ExternalProtocol, Probe, Protocol};
 
 /// Version of the format written today, `major.minor`.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -36,6 +36,9 @@ pub struct GatewayConfig {
     pub compat: Compat,
     /// Routes, in the order they are tried.
     pub routes: Vec<RouteConfig>,
+    /// Whether it runs in a cluster, where no backend may be at a loopback address.
+    #[serde(default)]
+    pub in_cluster: bool,
     /// Backends that routes use, by name.
     pub backends: BTreeMap<String, BackendConfig>,
 }
@@ -200,12 +203,24 @@ pub enum Target {
         /// Arguments added by the user.
         args: Vec<String>,
     },
-    /// An OpenAI-compatible server elsewhere.
+    /// A server elsewhere.
     External {
+        /// What it speaks.
+        #[serde(default)]
+        protocol: ExternalProtocol,
         /// Base address, without a trailing slash.
         url: String,
-        /// File with the bearer token.
+        /// File with the bearer token, or with Google's credentials for Vertex AI.
         credential: Option<SecretFile>,
+        /// File with the CA certificates that its own must be signed by, PEM.
+        #[serde(default)]
+        ca: Option<SecretFile>,
+        /// HTTP/2 without TLS from the first byte.
+        #[serde(default)]
+        h2c: bool,
+        /// Where the model is on Vertex AI.
+        #[serde(default)]
+        vertex: Option<VertexTarget>,
         /// How its health is found out.
         probe: Probe,
     },
@@ -220,6 +235,20 @@ pub enum Target {
         /// Share of requests that fail, 0 to 1.
         fail_rate: f64,
     },
+}
+
+/// Where a model is on Vertex AI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VertexTarget {
+    /// Project that pays.
+    pub project: String,
+    /// Region, or `global`.
+    pub location: String,
+    /// Who publishes the model, such as `google`.
+    pub publisher: String,
+    /// The model as its publisher calls it.
+    pub model: String,
 }
 
 /// Where the child engine of a gateway that stands alone finds its model.
@@ -277,10 +306,11 @@ impl GatewayConfig {
         let issuers = self.auth.oidc.iter().filter_map(|issuer| issuer.ca.as_ref());
         let gitlab = self.auth.gitlab.iter();
         let keys = gitlab.flat_map(|gitlab| gitlab.signing_key.iter().chain(&gitlab.validation_key));
-        let credentials = self.backends.values().filter_map(|backend| match &backend.target {
-            Target::External { credential, .. } => credential.as_ref(),
-            Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => None,
+        let credentials = self.backends.values().flat_map(|backend| match &backend.target {
+            Target::External { credential, ca, .. } => [credential.as_ref(), ca.as_ref()],
+            Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => [None, None],
         });
+        let credentials = credentials.flatten();
         let names: std::collections::BTreeSet<_> =
             issuers.chain(keys).chain(credentials).map(|file| file.secret.clone()).collect();
         names.into_iter().collect()

@@ -7,9 +7,11 @@
 //! - [`contract`]: the rendered configuration, versioned, with a tolerant reader.
 //! - [`manifest`]: YAML text → resources, with an error for each field nobody declared.
 //! - [`state`]: the answer of `GET /v1/state`, which the operator polls.
+//! - [`address`]: addresses that no user may name.
 //! - [`names`], [`conditions`]: names of children and of conditions, parsed and spelled once.
 //! - `crd` (feature `crd`): the CustomResourceDefinitions with their cross-field rules.
 
+pub mod address;
 pub mod compile;
 pub mod conditions;
 pub mod contract;

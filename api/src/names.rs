@@ -19,6 +19,8 @@ pub const CONFIG_FILE: &str = "config.yaml";
 pub const SECRETS_DIR: &str = "/etc/modelgate/secrets";
 /// Key of a Secret that holds a bearer token, when none is named.
 pub const DEFAULT_TOKEN_KEY: &str = "token";
+/// Key of a Secret that holds a Google credentials file, when none is named.
+pub const DEFAULT_GOOGLE_KEY: &str = "credentials.json";
 /// Key of a Secret that holds CA certificates, when none is named.
 pub const DEFAULT_CA_KEY: &str = "ca.crt";
 /// Key of a Secret that holds a private or public key, PEM, when none is named.

@@ -3,10 +3,15 @@
 use url::Url;
 
 use super::{Place, Problem, Problems, Reason, boundary, check, secret_file};
-use crate::contract::{BackendConfig, ChildModel, Target};
+use crate::contract::{BackendConfig, ChildModel, Target, VertexTarget};
 use crate::manifest::Object;
-use crate::names::{DEFAULT_ENGINE_PORT, DEFAULT_TOKEN_KEY, backend_headless, service_fqdn};
-use crate::v1alpha1::{Boundary, Engine, ExternalServer, FakeServer, ModelBackendSpec, Server};
+use crate::names::{
+    DEFAULT_CA_KEY, DEFAULT_ENGINE_PORT, DEFAULT_GOOGLE_KEY, DEFAULT_TOKEN_KEY, backend_headless,
+    service_fqdn,
+};
+use crate::v1alpha1::{
+    Boundary, Engine, ExternalProtocol, ExternalServer, FakeServer, ModelBackendSpec, Server,
+};
 
 /// What a fake backend answers when its spec names no text. It reads as code in most languages' comments.
 const FAKE_TEXT: &str = "# a canned completion: this backend is fake";
@@ -26,7 +31,7 @@ pub(super) fn compile(
     let spec = &object.spec;
     let reached = match (&spec.server, &spec.external, &spec.fake) {
         (Some(server), _, _) => of_server(object, server, place, &mut problems),
-        (_, Some(external), _) => of_external(external, place, &mut problems),
+        (_, Some(external), _) => of_external(&spec.model.name, external, place, &mut problems),
         (_, _, fake) => Some(of_fake(fake.clone().unwrap_or_default())),
     };
     match reached {
@@ -85,8 +90,12 @@ fn of_endpoint(name: &str, url: &str, problems: &mut Problems) -> Option<Reached
     match check::http_url(url) {
         Ok(_) => Some((
             Target::External {
+                protocol: ExternalProtocol::OpenAI,
                 url: url.trim_end_matches('/').into(),
                 credential: None,
+                ca: None,
+                h2c: false,
+                vertex: None,
                 probe: Default::default(),
             },
             (Boundary::Inside, "its address was given by --endpoint".into()),
@@ -114,8 +123,18 @@ fn child_model(spec: &ModelBackendSpec, problems: &mut Problems) -> Option<Child
     }
 }
 
-fn of_external(external: &ExternalServer, place: &Place, problems: &mut Problems) -> Option<Reached> {
-    let url: Url = match check::http_url(&external.url) {
+fn of_external(
+    model: &str,
+    external: &ExternalServer,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Reached> {
+    let base = external.base_url();
+    let checked = check::http_url(&base).and_then(|url| match check::refused_host(&url, place) {
+        None => Ok(url),
+        Some(why) => Err(why),
+    });
+    let url: Url = match checked {
         Ok(url) => url,
         Err(why) => {
             problems.add(Reason::BackendInvalid, "spec.external.url", why);
@@ -126,12 +145,26 @@ fn of_external(external: &ExternalServer, place: &Place, problems: &mut Problems
         Place::Cluster { domain } => Some(domain.as_str()),
         Place::Standalone { .. } => None,
     };
+    let credential_key = match external.protocol {
+        ExternalProtocol::VertexAI => DEFAULT_GOOGLE_KEY,
+        _ => DEFAULT_TOKEN_KEY,
+    };
     let target = Target::External {
-        url: external.url.trim_end_matches('/').into(),
-        credential: external
-            .auth_secret_ref
-            .clone()
-            .map(|reference| secret_file(reference, DEFAULT_TOKEN_KEY)),
+        protocol: external.protocol,
+        url: base,
+        credential: external.auth_secret_ref.clone().map(|reference| secret_file(reference, credential_key)),
+        ca: external.ca_secret_ref.clone().map(|reference| secret_file(reference, DEFAULT_CA_KEY)),
+        h2c: external.h2c,
+        vertex: external.vertex.as_ref().map(|vertex| {
+            let named = vertex.publisher_model.as_deref().unwrap_or(model);
+            let (publisher, model) = named.split_once('/').unwrap_or(("google", named));
+            VertexTarget {
+                project: vertex.project.clone(),
+                location: vertex.location.clone(),
+                publisher: publisher.into(),
+                model: model.into(),
+            }
+        }),
         probe: external.probe,
     };
     Some((target, boundary::of(&url, external.boundary, domain)))

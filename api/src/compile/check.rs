@@ -2,13 +2,16 @@
 //! `crd::rules`; a gateway that stands alone has only these, and the operator checks again what an older schema let pass.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Component, Path};
 
-use url::Url;
+use url::{Host, Url};
 
-use super::{Problem, Problems, Reason, gitlab};
+use super::{Place, Problem, Problems, Reason, gitlab};
+use crate::address::refused as refused_address;
 use crate::v1alpha1::{
-    Engine, EnvVar, GoDuration, ModelBackendSpec, ModelGatewaySpec, ModelSource, RouteTimeout, Server,
+    Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec, ModelGatewaySpec,
+    ModelSource, RouteTimeout, Server,
 };
 
 /// Mistakes of a ModelBackend.
@@ -55,10 +58,8 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
         Some(server) => check_server(spec, server, problems),
         None => refuse_server_fields(spec, problems),
     }
-    if let Some(external) = &spec.external
-        && let Err(why) = http_url(&external.url)
-    {
-        problems.add(Reason::Invalid, "spec.external.url", why);
+    if let Some(external) = &spec.external {
+        check_external(external, problems);
     }
     if let Some(fake) = &spec.fake {
         check_duration("spec.fake.delay", fake.delay.as_ref(), problems);
@@ -69,6 +70,47 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
             problems.add(Reason::Invalid, "spec.fake.chunks", "must be at least 1");
         }
     }
+}
+
+fn check_external(external: &ExternalServer, problems: &mut Problems) {
+    let is_vertex = external.protocol == ExternalProtocol::VertexAI;
+    match &external.url {
+        Some(url) => {
+            if let Err(why) = http_url(url) {
+                problems.add(Reason::Invalid, "spec.external.url", why);
+            }
+            if external.h2c && !url.starts_with("http://") {
+                let message = "is for an http:// address; remove it, over https:// the version is negotiated";
+                problems.add(Reason::Invalid, "spec.external.h2c", message);
+            }
+        }
+        None if !is_vertex => {
+            let message = "is required; only VertexAI knows its own address";
+            problems.add(Reason::Invalid, "spec.external.url", message);
+        }
+        None => {}
+    }
+    if is_vertex != external.vertex.is_some() {
+        let message = "is required with spec.external.protocol: VertexAI, and for it alone";
+        problems.add(Reason::Invalid, "spec.external.vertex", message);
+    }
+}
+
+/// Why no backend may be at the host of `url`, where the address itself says so already. What a name leads to is checked
+/// when it is looked up.
+pub(super) fn refused_host(url: &Url, place: &Place) -> Option<String> {
+    let in_cluster = matches!(place, Place::Cluster { .. });
+    let address = match url.host()? {
+        Host::Ipv4(address) => IpAddr::V4(address),
+        Host::Ipv6(address) => IpAddr::V6(address),
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let local = name == "localhost" || name.ends_with(".localhost");
+            return (in_cluster && local)
+                .then(|| format!("{name} is the gateway's own pod; name a Service or a host"));
+        }
+    };
+    refused_address(address, in_cluster).map(|what| format!("{address} is {what}; no backend may be there"))
 }
 
 fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {

@@ -158,11 +158,12 @@ pub fn compile(
     if !problems.list.is_empty() {
         return Err(problems.into_list());
     }
-    Ok(assemble(gateway, inputs, routes, compiled))
+    Ok(assemble(gateway, place, inputs, routes, compiled))
 }
 
 fn assemble(
     gateway: &Object<ModelGatewaySpec>,
+    place: &Place,
     mut inputs: Vec<crate::contract::Input>,
     routes: Vec<RouteConfig>,
     backends: BTreeMap<String, BackendConfig>,
@@ -181,6 +182,7 @@ fn assemble(
         protocols: spec.protocols.clone().unwrap_or_else(|| vec![Protocol::GitLab, Protocol::OpenAI]),
         auth: compile_auth(spec),
         compat: spec.completion.clone().unwrap_or_default().compat,
+        in_cluster: matches!(place, Place::Cluster { .. }),
         routes,
         backends,
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Place, Reason, compile};
-use crate::contract::{ChildModel, GatewayConfig, Target};
+use crate::contract::{ChildModel, GatewayConfig, Target, VertexTarget};
 use crate::manifest;
-use crate::v1alpha1::{Boundary, Probe};
+use crate::v1alpha1::{Boundary, ExternalProtocol, Probe};
 
 const GATEWAY: &str = "
 apiVersion: modelgate.dev/v1alpha1
@@ -81,8 +81,15 @@ fn a_vllm_backend_needs_an_endpoint_without_kubernetes() {
     );
 
     let config = run(GATEWAY, &vllm, &standalone(&[("b", "http://127.0.0.1:9/v1/")], false)).expect("valid");
-    let target =
-        Target::External { url: "http://127.0.0.1:9/v1".into(), credential: None, probe: Probe::Models };
+    let target = Target::External {
+        protocol: ExternalProtocol::OpenAI,
+        url: "http://127.0.0.1:9/v1".into(),
+        credential: None,
+        ca: None,
+        h2c: false,
+        vertex: None,
+        probe: Probe::Models,
+    };
     assert_eq!(config.backends["b"].target, target);
 }
 
@@ -161,6 +168,38 @@ fn each_mistake_is_named_with_its_field_and_its_fix() {
             cluster(),
             Reason::BackendInvalid,
             "authSecretRef",
+        ),
+        (
+            "a metadata address in decimal",
+            GATEWAY.into(),
+            external("http://2852039166/v1", ", boundary: Inside"),
+            cluster(),
+            Reason::BackendInvalid,
+            "169.254.169.254 is a link-local or metadata address; no backend may be there",
+        ),
+        (
+            "loopback in a cluster",
+            GATEWAY.into(),
+            external("http://[::ffff:127.0.0.1]:8083/v1", ""),
+            cluster(),
+            Reason::BackendInvalid,
+            "which in a pod is the pod itself",
+        ),
+        (
+            "localhost in a cluster",
+            GATEWAY.into(),
+            external("http://LOCALHOST.:8083/v1", ""),
+            cluster(),
+            Reason::BackendInvalid,
+            "localhost is the gateway's own pod",
+        ),
+        (
+            "vertex without a place",
+            GATEWAY.into(),
+            external("https://example.com", "").replace("OpenAI", "VertexAI"),
+            cluster(),
+            Reason::BackendInvalid,
+            "spec.external.vertex: is required with spec.external.protocol: VertexAI",
         ),
         (
             "two kinds of server",
@@ -243,7 +282,10 @@ fn the_boundary_follows_the_address_unless_it_is_stated() {
     ];
     let gateway = GATEWAY.replace("- name: code", "- name: code\n      dataBoundary: External");
     for (url, extra, expected) in cases {
-        let config = run(&gateway, &external(url, extra), &cluster()).expect(url);
+        // A loopback address is a backend's only outside a cluster.
+        let place =
+            if url.contains("//127.") || url.contains("[::1]") { standalone(&[], false) } else { cluster() };
+        let config = run(&gateway, &external(url, extra), &place).expect(url);
         assert_eq!(
             config.backends["b"].boundary, expected,
             "{url}{extra}: {}",
@@ -254,7 +296,11 @@ fn the_boundary_follows_the_address_unless_it_is_stated() {
 
 #[test]
 fn a_rendered_configuration_reads_back_as_it_was() {
-    for backend in [EMBEDDED.to_owned(), external("http://127.0.0.1/v1", ", authSecretRef: {name: key}")] {
+    let hosted = external(
+        "http://llm.team.svc/v1",
+        ", boundary: Inside, authSecretRef: {name: key}, caSecretRef: {name: private, key: ca.pem}, h2c: true",
+    );
+    for backend in [EMBEDDED.to_owned(), hosted] {
         for place in [cluster(), standalone(&[], false)] {
             let config = run(GATEWAY, &backend, &place).expect("valid");
             let text = config.to_yaml().expect("YAML");
@@ -302,4 +348,46 @@ fn a_gitlab_is_its_instance_and_its_portal_with_both_audiences() {
         (issuers.iter().map(ToString::to_string).collect(), vec!["i".to_owned()])
     );
     assert_eq!(config.secrets(), ["ca", "signing"]);
+}
+
+#[test]
+fn vertex_knows_its_address_and_whose_model_it_serves() {
+    let gateway = GATEWAY.replace("- name: code", "- name: code\n      dataBoundary: External");
+    let backend = |vertex: &str, more: &str| {
+        external("https://x", "").replace(
+            "protocol: OpenAI, url: 'https://x'",
+            &format!("protocol: VertexAI, vertex: {{project: p, location: {vertex}}}{more}"),
+        )
+    };
+    let cases = [
+        ("us-central1", "", "https://us-central1-aiplatform.googleapis.com", "google", "m"),
+        (
+            "global, publisherModel: code-gecko@002",
+            "",
+            "https://aiplatform.googleapis.com",
+            "google",
+            "code-gecko@002",
+        ),
+        (
+            "europe-west4, publisherModel: mistralai/codestral-2501",
+            ", url: 'https://vertex.example.com/'",
+            "https://vertex.example.com",
+            "mistralai",
+            "codestral-2501",
+        ),
+    ];
+    for (vertex, more, address, publisher, model) in cases {
+        let config =
+            run(&gateway, &backend(vertex, &format!("{more}, authSecretRef: {{name: google}}")), &cluster())
+                .expect("valid");
+        let Target::External { url, credential, vertex, .. } = &config.backends["b"].target else {
+            panic!("an external server")
+        };
+        assert_eq!(url, address);
+        assert_eq!(credential.as_ref().map(|file| file.key.as_str()), Some("credentials.json"));
+        let location = vertex.as_ref().map(|vertex| vertex.location.clone()).unwrap_or_default();
+        let expected =
+            VertexTarget { project: "p".into(), location, publisher: publisher.into(), model: model.into() };
+        assert_eq!(vertex.as_ref(), Some(&expected));
+    }
 }

@@ -88,8 +88,23 @@ pub const BACKEND_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.external",
-        rule: "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#')",
+        rule: "!has(self.url) || (isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#'))",
         message: "spec.external.url: must be an http:// or https:// base address without credential, ? or #; put a credential in a Secret and name it by spec.external.authSecretRef",
+    },
+    Rule {
+        path: "spec.external",
+        rule: "has(self.url) || self.protocol == 'VertexAI'",
+        message: "spec.external.url: is required; only VertexAI knows its own address",
+    },
+    Rule {
+        path: "spec.external",
+        rule: "has(self.vertex) == (self.protocol == 'VertexAI')",
+        message: "spec.external.vertex: is required with spec.external.protocol: VertexAI, and for it alone",
+    },
+    Rule {
+        path: "spec.external",
+        rule: "!(has(self.h2c) && self.h2c) || (has(self.url) && self.url.startsWith('http://'))",
+        message: "spec.external.h2c: is for an http:// address; remove it, over https:// the version is negotiated",
     },
     Rule {
         path: "spec.server.env[]",

@@ -2,6 +2,7 @@
 //! A field enters here together with what it does, so nothing a user writes is silently ignored.
 
 mod common;
+mod external;
 mod gitlab_auth;
 mod model_backend;
 mod model_gateway;
@@ -11,12 +12,13 @@ pub use common::{
     EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
     Quantity, Resources, SecretKeyRef, Toleration,
 };
+pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};
 pub use gitlab_auth::GitlabAuth;
 #[cfg(feature = "crd")]
 pub use model_backend::ModelBackend;
 pub use model_backend::{
-    Accelerator, Boundary, Engine, ExternalProtocol, ExternalServer, FakeServer, HfSource, HttpSource,
-    ModelBackendSpec, ModelSource, ModelSpec, Probe, PvcSource, Server,
+    Accelerator, Engine, FakeServer, HfSource, HttpSource, ModelBackendSpec, ModelSource, ModelSpec,
+    PvcSource, Server,
 };
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;

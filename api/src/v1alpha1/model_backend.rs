@@ -2,7 +2,7 @@
 
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
-use super::{EnvVar, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use super::{EnvVar, ExternalServer, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
 use serde::{Deserialize, Serialize};
 
 /// One model and the server that answers for it.
@@ -176,57 +176,6 @@ pub enum Engine {
     /// vLLM's OpenAI-compatible server.
     #[serde(rename = "VLLM")]
     Vllm,
-}
-
-/// A server that runs elsewhere.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct ExternalServer {
-    /// What the server speaks.
-    pub protocol: ExternalProtocol,
-    /// Base address, with the version where the server has one: `https://api.example.com/v1`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 8, max = 1024)))]
-    pub url: String,
-    /// Bearer token; key `token` when none is named.
-    pub auth_secret_ref: Option<SecretKeyRef>,
-    /// Whether code sent there stays inside. Absent: Inside for loopback addresses and names in the cluster's own DNS
-    /// domain, Outside for all else.
-    pub boundary: Option<Boundary>,
-    /// How its health is found out: `Models` lists the models, `Completion` asks for one token, `None` asks nothing.
-    #[serde(default)]
-    pub probe: Probe,
-}
-
-/// Protocols of external servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum ExternalProtocol {
-    /// `/completions`, `/chat/completions` and `/models` under the base address.
-    OpenAI,
-}
-
-/// Which side of the data boundary a server is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum Boundary {
-    /// Code sent there stays within the organisation.
-    Inside,
-    /// Code sent there leaves it: only routes with `dataBoundary: External` may use it.
-    Outside,
-}
-
-/// How an external server's health is found out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum Probe {
-    /// List the models, which costs nothing.
-    #[default]
-    Models,
-    /// Ask for a completion of one token.
-    Completion,
-    /// Ask nothing.
-    None,
 }
 
 /// Canned answers (the seed's `USE_FAKE_MODELS`).

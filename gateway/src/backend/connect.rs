@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use modelgate_api::address::refused;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -69,7 +70,8 @@ impl Connector {
 async fn open_tcp(host: &str, port: u16, guarded: bool) -> io::Result<TcpStream> {
     let addresses = tokio::net::lookup_host((host, port)).await?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address that may be used");
-    for address in addresses.filter(|address: &SocketAddr| !guarded || !is_refused(address.ip())) {
+    for address in addresses.filter(|address: &SocketAddr| !guarded || refused(address.ip(), false).is_none())
+    {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
@@ -79,30 +81,6 @@ async fn open_tcp(host: &str, port: u16, guarded: bool) -> io::Result<TcpStream>
         }
     }
     Err(last)
-}
-
-/// Addresses where no model server can be: link-local (metadata services of clouds live there), unspecified, multicast,
-/// and the two metadata addresses outside those ranges (AWS over IPv6, Alibaba Cloud).
-#[must_use]
-pub fn is_refused(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.octets() == [100, 100, 100, 200]
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_refused(IpAddr::V4(v4)),
-            None => {
-                v6.is_unicast_link_local()
-                    || v6.is_unspecified()
-                    || v6.is_multicast()
-                    || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-            }
-        },
-    }
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -209,28 +187,4 @@ pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_and_link_local_addresses_are_refused_in_every_spelling() {
-        for refused in [
-            "169.254.169.254",
-            "::ffff:169.254.169.254",
-            "fe80::1",
-            "fd00:ec2::254",
-            "0.0.0.0",
-            "::",
-            "100.100.100.200",
-            "224.0.0.1",
-        ] {
-            assert!(is_refused(refused.parse().unwrap()), "{refused}");
-        }
-        for allowed in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "fd00::1"] {
-            assert!(!is_refused(allowed.parse().unwrap()), "{allowed}");
-        }
-    }
 }

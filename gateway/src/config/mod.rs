@@ -161,7 +161,6 @@ fn refused_address(name: &str, target: &Target) -> Option<String> {
         url::Host::Ipv6(address) => address.into(),
         url::Host::Domain(_) => return None,
     };
-    crate::backend::connect::is_refused(address).then(|| {
-        format!("ModelBackend {name}: {address} is a link-local, metadata or unspecified address; no backend may be there")
-    })
+    modelgate_api::address::refused(address, false)
+        .map(|what| format!("ModelBackend {name}: {address} is {what}; no backend may be there"))
 }

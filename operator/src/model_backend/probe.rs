@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use modelgate_api::names::{backend_child, service_fqdn};
-use modelgate_api::v1alpha1::Probe;
+use modelgate_api::v1alpha1::{ExternalProtocol, Probe};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -69,11 +69,17 @@ pub async fn prove(ctx: &Ctx, backend: &ValidatedBackend, applied: &Resources<Ap
         Place::External(external) => {
             // Without a credential: any answer but a server error says that somebody is there. What needs a credential
             // or costs money (`probe: Completion`) is the gateway's.
-            let url = format!("{}/models", external.url.trim_end_matches('/'));
+            let url = format!("{}{}", external.base_url(), health_path(external.protocol));
             let ask = async {
-                match ctx.outbound.get_external(&url, EXTERNAL).await?.status {
-                    status @ 500.. => Err(format!("GET {url} answered {status}")),
-                    _ => Ok(()),
+                match ctx.outbound.get_external(&url, EXTERNAL).await {
+                    Ok(answer) if answer.status >= 500 => {
+                        Err(format!("GET {url} answered {}", answer.status))
+                    }
+                    Ok(_) => Ok(()),
+                    // Somebody is there; whether the private CA signed its certificate is for the gateway to see, which
+                    // mounts the Secret.
+                    Err(why) if external.ca_secret_ref.is_some() && why.contains("UnknownIssuer") => Ok(()),
+                    Err(why) => Err(why),
                 }
             };
             remembered(ctx, uid, url.clone(), Some(EXTERNAL_AGAIN), ask).await
@@ -119,6 +125,16 @@ async fn remembered(
     let due = if outcome.is_ok() { again } else { Some(retry(failures)) };
     ctx.proofs.put(uid, Entry { subject, outcome: outcome.clone(), at: Instant::now(), failures });
     Proof { outcome: Some(outcome), again: due }
+}
+
+/// A path that costs nothing and needs no credential to be answered, by what the server speaks.
+fn health_path(protocol: ExternalProtocol) -> &'static str {
+    match protocol {
+        ExternalProtocol::OpenAI | ExternalProtocol::Mistral => "/models",
+        ExternalProtocol::TGI | ExternalProtocol::LlamaCpp => "/health",
+        ExternalProtocol::Triton => "/v2/health/ready",
+        ExternalProtocol::VertexAI => "/",
+    }
 }
 
 fn retry(failures: u32) -> Duration {

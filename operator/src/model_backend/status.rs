@@ -80,7 +80,7 @@ pub fn report(
         }
         Place::External(external) => {
             let (row, reason, message) = of_external(external, proof);
-            (row, reason, message, None, Some(external.url.clone()))
+            (row, reason, message, None, Some(external.base_url()))
         }
         Place::Server(server) => {
             let host = service_fqdn(&backend_child(&owner.name), &owner.namespace, &render.cluster_domain);
@@ -100,7 +100,7 @@ pub fn report(
 }
 
 fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
-    let url = &external.url;
+    let url = external.base_url();
     match &proof.outcome {
         None if external.probe == Probe::None => (
             Row::Serving,

@@ -101,6 +101,7 @@ fn a_missing_credential_is_told_before_anything_else_of_auth() {
         protocols: Vec::new(),
         auth: Default::default(),
         compat: Default::default(),
+        in_cluster: true,
         routes: Vec::new(),
         backends: Default::default(),
     };
