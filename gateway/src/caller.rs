@@ -42,10 +42,12 @@ pub struct Caller {
     pub subject: String,
     /// Id of the API key, which is no secret.
     pub key: Option<String>,
-    /// `gitlab_realm`: `saas` (also when absent) or `self-managed`.
-    pub realm: String,
+    /// `gitlab_realm`: `saas` or `self-managed`.
+    pub realm: Option<String>,
     /// `gitlab_instance_uid`.
     pub instance_uid: Option<String>,
+    /// Ids of namespaces that a GitLab token names.
+    pub namespaces: Vec<String>,
     /// `scopes`.
     pub scopes: Vec<String>,
     /// `third_party_ai_features_enabled`, false when absent; `None` for callers without a GitLab token.
@@ -66,8 +68,9 @@ impl Caller {
             issuer: String::new(),
             subject: String::new(),
             key: None,
-            realm: "saas".into(),
+            realm: None,
             instance_uid: None,
+            namespaces: Vec::new(),
             scopes: Vec::new(),
             third_party_ai: None,
             models: Vec::new(),

@@ -14,6 +14,9 @@ pub enum GatewayError {
     /// No token, or none that is accepted. The texts are those of GitLab's gateway.
     #[error("{}", .0.in_gitlabs_words())]
     Unauthorized(AuthFailure),
+    /// The token is good, and not for this.
+    #[error("Unauthorized to {0}")]
+    NotEntitled(&'static str),
     /// No such path.
     #[error("Not Found")]
     NotFound,
@@ -102,10 +105,12 @@ pub enum AuthFailure {
 
 impl AuthFailure {
     /// Every label, so that each series exists from the start.
-    pub const LABELS: [&'static str; 15] = [
+    pub const LABELS: [&'static str; 17] = [
         "header_missing",
         "header_malformed",
         "token_type",
+        "header_mismatch",
+        "not_bound",
         "too_long",
         "malformed",
         "header",
@@ -145,6 +150,7 @@ impl GatewayError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::NotEntitled(_) => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RedirectSlash { .. } => StatusCode::TEMPORARY_REDIRECT,
@@ -166,6 +172,7 @@ impl GatewayError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
+            Self::NotEntitled(_) => "not_entitled",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RedirectSlash { .. } => "redirect",
@@ -189,7 +196,7 @@ impl GatewayError {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unauthorized(_) => Outcome::AuthFailed,
+            Self::Unauthorized(_) | Self::NotEntitled(_) => Outcome::AuthFailed,
             Self::Shed => Outcome::Shed,
             Self::UpstreamTimeout(_) => Outcome::Timeout,
             Self::UpstreamStatus { status, .. } if is_callers_fault(*status) => Outcome::ClientError,
@@ -236,6 +243,8 @@ mod tests {
             AuthFailure::Headers(AuthError::Missing),
             AuthFailure::Headers(AuthError::Malformed),
             AuthFailure::Headers(AuthError::TokenType),
+            AuthFailure::Headers(AuthError::Mismatch("")),
+            AuthFailure::Headers(AuthError::NotBound),
             AuthFailure::Token(Refusal::TooLong),
             AuthFailure::Token(Refusal::Malformed("")),
             AuthFailure::Token(Refusal::Header("")),

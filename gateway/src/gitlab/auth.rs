@@ -19,6 +19,12 @@ pub enum AuthError {
     /// `X-Gitlab-Authentication-Type` is not `oidc`.
     #[error("Invalid authentication token type - only OIDC is supported")]
     TokenType,
+    /// A header says something else than the token; the header's name.
+    #[error("Header mismatch '{0}'")]
+    Mismatch(&'static str),
+    /// The token is good, and of another instance, namespace or subject than `auth.gitlab` lists.
+    #[error("Forbidden by auth provider")]
+    NotBound,
     /// The token was refused.
     #[error("Forbidden by auth provider")]
     Forbidden,
@@ -38,6 +44,8 @@ impl AuthError {
             Self::Missing => "header_missing",
             Self::Malformed => "header_malformed",
             Self::TokenType => "token_type",
+            Self::Mismatch(_) => "header_mismatch",
+            Self::NotBound => "not_bound",
             Self::Forbidden => "forbidden",
         }
     }

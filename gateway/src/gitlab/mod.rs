@@ -4,10 +4,12 @@
 //! Clients were built against a FastAPI service, so bodies are read with Python's rules and refused with pydantic's words;
 //! `tests/golden/gitlab/` holds what the original answers.
 
+mod access;
 mod answer;
 mod auth;
 mod cors;
 mod decode;
+mod direct;
 pub mod error_bodies;
 mod headers;
 mod json;
@@ -18,9 +20,11 @@ mod request;
 mod tests;
 mod validate;
 
+pub use access::{Unit, agree, bind, entitle};
 pub use answer::{Answer, Choice, render_answer};
 pub use auth::{AuthError, auth_headers};
 pub use cors::{Preflight, preflight, simple_headers};
+pub use direct::{DirectAccess, Issued};
 pub use headers::{process_time, request_id};
 pub use language::language;
 pub use python::Integer;

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::keys::Key;
 use super::{IssuerSettings, Refusal};
@@ -50,7 +51,27 @@ pub(super) struct Claims {
     #[serde(default)]
     gitlab_instance_uid: Option<String>,
     #[serde(default)]
+    gitlab_namespace_id: Option<Value>,
+    #[serde(default)]
+    gitlab_root_namespace_id: Option<Value>,
+    #[serde(default)]
+    gitlab_namespace_ids: Option<Value>,
+    #[serde(default)]
     scopes: Option<Vec<String>>,
+}
+
+impl Claims {
+    /// Ids of namespaces, numbers or text, from each claim that may hold them. What is neither counts as none.
+    fn namespaces(&self) -> Vec<String> {
+        let one = |value: &Value| match value {
+            Value::String(id) => Some(id.clone()),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        };
+        let claims = [&self.gitlab_namespace_id, &self.gitlab_root_namespace_id, &self.gitlab_namespace_ids];
+        let given = claims.into_iter().flatten();
+        given.flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)).filter_map(one).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -180,8 +201,9 @@ impl Parsed<'_> {
             issuer: claims.iss.clone(),
             subject: claims.sub.clone(),
             key: None,
-            realm: claims.gitlab_realm.clone().unwrap_or_else(|| "saas".to_owned()),
+            realm: claims.gitlab_realm.clone(),
             instance_uid: claims.gitlab_instance_uid.clone(),
+            namespaces: claims.namespaces(),
             scopes: claims.scopes.clone().unwrap_or_default(),
             third_party_ai: Some(claims.third_party_ai_features_enabled.unwrap_or(false)),
             models: Vec::new(),
