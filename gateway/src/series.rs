@@ -16,6 +16,18 @@ pub enum Handler {
     GitlabCompletions,
     /// `POST /v2/code/completions`.
     GitlabCodeCompletions,
+    /// `POST /v2/code/generations`.
+    GitlabGenerations,
+    /// `POST /v2/experimental/code/completions`.
+    GitlabExperimental,
+    /// `POST /v3/code/completions`.
+    GitlabComponents,
+    /// `POST /v4/code/suggestions`.
+    GitlabSuggestions,
+    /// `POST /v1/code/user_access_token`.
+    GitlabToken,
+    /// `GET /v1/models/definitions`.
+    GitlabModels,
     /// `POST /v1/completions`.
     Completions,
     /// `POST /v1/chat/completions`.
@@ -31,7 +43,7 @@ pub enum Handler {
 }
 
 impl Handler {
-    const COUNT: usize = 8;
+    const COUNT: usize = 14;
 
     /// Label value: the path, `none` for paths that match no template.
     #[must_use]
@@ -39,6 +51,12 @@ impl Handler {
         match self {
             Self::GitlabCompletions => "/v2/completions",
             Self::GitlabCodeCompletions => "/v2/code/completions",
+            Self::GitlabGenerations => "/v2/code/generations",
+            Self::GitlabExperimental => "/v2/experimental/code/completions",
+            Self::GitlabComponents => "/v3/code/completions",
+            Self::GitlabSuggestions => "/v4/code/suggestions",
+            Self::GitlabToken => "/v1/code/user_access_token",
+            Self::GitlabModels => "/v1/models/definitions",
             Self::Completions => "/v1/completions",
             Self::Chat => "/v1/chat/completions",
             Self::Models => "/v1/models",
@@ -52,7 +70,7 @@ impl Handler {
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Models | Self::Healthz | Self::Ready => Method::GET,
+            Self::Models | Self::GitlabModels | Self::Healthz | Self::Ready => Method::GET,
             _ => Method::POST,
         }
     }
@@ -61,6 +79,12 @@ impl Handler {
 const HANDLERS: [Handler; Handler::COUNT] = [
     Handler::GitlabCompletions,
     Handler::GitlabCodeCompletions,
+    Handler::GitlabGenerations,
+    Handler::GitlabExperimental,
+    Handler::GitlabComponents,
+    Handler::GitlabSuggestions,
+    Handler::GitlabToken,
+    Handler::GitlabModels,
     Handler::Completions,
     Handler::Chat,
     Handler::Models,

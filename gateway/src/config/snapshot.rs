@@ -15,6 +15,7 @@ use crate::args::Settings;
 use crate::backend::child::{self, Child};
 use crate::backend::{Backend, Parts};
 use crate::caller::Caller;
+use crate::gitlab::DirectAccess;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
 use crate::pipeline::auth;
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub hash: String,
     /// Checks tokens; absent when everybody is let in.
     pub verifier: Option<Arc<Verifier>>,
+    /// Signs and checks tokens for direct access; absent without a key.
+    pub direct_access: Option<Arc<DirectAccess>>,
     /// The caller of everybody, where nobody is asked.
     pub nobody_asked: Arc<Caller>,
     /// Routes, in the order they are tried.
@@ -69,6 +72,15 @@ impl Snapshot {
             Some(old) if old.config.auth == config.auth => old.verifier.clone(),
             _ => auth::verifier(&config.auth, &workshop.secrets).map(Arc::new),
         };
+        let direct_access = match previous {
+            Some(old) if old.config.auth == config.auth => old.direct_access.clone(),
+            _ => config
+                .auth
+                .gitlab
+                .as_ref()
+                .and_then(|gitlab| DirectAccess::new(gitlab, &workshop.secrets))
+                .map(Arc::new),
+        };
         let mut backends = BTreeMap::new();
         for name in config.backends.keys() {
             match backend(name, &config, models.get(name).cloned(), workshop, previous) {
@@ -84,7 +96,7 @@ impl Snapshot {
         let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, &backends))).collect();
         let nobody = Arc::new(BackendSeries::new(&workshop.metrics, &config.gateway, "", ""));
         let nobody_asked = Arc::new(Caller::anonymous());
-        Ok(Self { config, hash, verifier, nobody_asked, routes, backends, nobody })
+        Ok(Self { config, hash, verifier, direct_access, nobody_asked, routes, backends, nobody })
     }
 
     /// Whether clients may speak `protocol`.

@@ -25,17 +25,16 @@ pub fn bind(config: &GitlabConfig, caller: &Caller) -> Result<(), AuthError> {
     if !own && !config.issuers.contains(&caller.issuer) {
         return Ok(());
     }
-    let listed = |list: &[String], claims: &mut dyn Iterator<Item = &String>| {
-        list.is_empty() || claims.any(|claim| list.contains(claim))
+    let listed = |list: &[String], claims: &[&String]| {
+        list.is_empty() || claims.iter().any(|claim| list.contains(claim))
     };
-    let instance = listed(
-        &config.instance_ids,
-        // Of a token of ours the subject is a user, and the instance is what was copied.
-        &mut caller.instance_uid.iter().chain((!own).then_some(&caller.subject)),
-    );
-    let namespace = listed(&config.namespace_ids, &mut caller.namespaces.iter());
+    // Of a token of ours the subject is a user, and the instance is what was copied.
+    let instances: Vec<&String> =
+        caller.instance_uid.iter().chain((!own).then_some(&caller.subject)).collect();
+    let instance = listed(&config.instance_ids, &instances);
+    let namespace = listed(&config.namespace_ids, &caller.namespaces.iter().collect::<Vec<_>>());
     // Ours was given to somebody who passed this.
-    let subject = own || listed(&config.subjects, &mut std::iter::once(&caller.subject));
+    let subject = own || listed(&config.subjects, &[&caller.subject]);
     if instance && namespace && subject { Ok(()) } else { Err(AuthError::NotBound) }
 }
 
@@ -61,7 +60,9 @@ pub fn agree(headers: &HeaderMap, caller: &Caller) -> Result<(), AuthError> {
     }
     // Tokens of gitlab.com are not an instance's; those of a portal name it in one of two claims.
     let of_instance = caller.realm.as_deref() == Some("self-managed");
-    if (own && differs(INSTANCE, &[instance])) || (!own && of_instance && differs(INSTANCE, &[subject, instance])) {
+    if (own && differs(INSTANCE, &[instance]))
+        || (!own && of_instance && differs(INSTANCE, &[subject, instance]))
+    {
         return Err(AuthError::Mismatch("X-Gitlab-Instance-Id"));
     }
     if own && differs(USER, &[subject]) {
@@ -95,7 +96,8 @@ pub fn entitle(caller: &Caller, unit: Unit) -> Result<(), GatewayError> {
         Unit::IssueToken => (&["complete_code"], "create user access token"),
     };
     // Only an instance's token is good for another: one that we issued, a key or nobody's is not.
-    let may_ask = unit != Unit::IssueToken || (caller.proof == Proof::Token && caller.issuer != direct::ISSUER);
+    let may_ask =
+        unit != Unit::IssueToken || (caller.proof == Proof::Token && caller.issuer != direct::ISSUER);
     let allows = |scope: &String| scope == EVERYTHING || scopes.contains(&scope.as_str());
     if may_ask && (caller.scopes.is_empty() || caller.scopes.iter().any(allows)) {
         Ok(())

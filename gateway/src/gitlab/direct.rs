@@ -170,7 +170,8 @@ impl DirectAccess {
         });
         if let Some(file) = &self.validation {
             usable(file, &mut |pem| {
-                let key = private_key(pem).map(|(kid, _, public)| (kid, public)).or_else(|_| public_key(pem))?;
+                let key =
+                    private_key(pem).map(|(kid, _, public)| (kid, public)).or_else(|_| public_key(pem))?;
                 keys.accepted.push(key);
                 Ok(())
             });
@@ -191,7 +192,7 @@ fn private_key(pem: &[u8]) -> Result<(String, EncodingKey, DecodingKey), String>
 fn public_key(pem: &[u8]) -> Result<(String, DecodingKey), String> {
     let wrong = |error: jsonwebtoken::errors::Error| format!("not an RSA key in PEM: {error}");
     let public = DecodingKey::from_rsa_pem(pem).map_err(wrong)?;
-    let jwk = Jwk::from_decoding_key(&public, Algorithm::RS256).map_err(wrong)?;
+    let jwk = Jwk::from_decoding_key(&public, Some(Algorithm::RS256)).map_err(wrong)?;
     Ok((thumbprint(&jwk)?, public))
 }
 

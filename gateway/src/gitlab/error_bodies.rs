@@ -4,8 +4,6 @@ use super::python::write_text;
 
 /// 400: the body is no text, or JSON beyond the parser's limits.
 pub const UNREADABLE: &str = r#"{"detail":"There was an error parsing the body"}"#;
-/// 403: authenticated, yet not entitled to completions.
-pub const NOT_ENTITLED: &str = r#"{"detail":"Unauthorized to access code completions"}"#;
 /// 404.
 pub const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
 /// 405, which also carries `Allow: POST`.

@@ -70,7 +70,10 @@ impl Claims {
         };
         let claims = [&self.gitlab_namespace_id, &self.gitlab_root_namespace_id, &self.gitlab_namespace_ids];
         let given = claims.into_iter().flatten();
-        given.flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)).filter_map(one).collect()
+        given
+            .flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice))
+            .filter_map(one)
+            .collect()
     }
 }
 

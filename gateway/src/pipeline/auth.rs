@@ -1,21 +1,25 @@
 //! Who sends the request, decided before a byte of its body is read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use modelgate_api::contract::AuthConfig;
-use modelgate_api::v1alpha1::Protocol;
+use modelgate_api::v1alpha1::{Compat, Protocol};
 
 use super::respond::Shape;
 use crate::caller::Caller;
 use crate::config::snapshot::Snapshot;
 use crate::error::{AuthFailure, GatewayError};
 use crate::gitlab::{self, AuthError};
-use crate::oidc::{CaSource, IssuerSettings, Verifier};
+use crate::oidc::{CaSource, IssuerSettings, Refusal, Verifier};
 use crate::secrets::Secrets;
 use crate::series::Handler;
+
+/// How long a request waits for the keys of an issuer that was never reached: an editor gives up after 5 s.
+const KEYS_WAIT: Duration = Duration::from_secs(2);
 
 /// Lets the request in, or not, and says whom it speaks for. GitLab's paths, and every unknown one where GitLab's protocol is served, ask for GitLab's
 /// headers; the others for a bearer token.
@@ -36,16 +40,34 @@ pub async fn check(
         Shape::OpenAi => bearer(&parts.headers),
     };
     let token = token.map_err(|error| refused(AuthFailure::Headers(error)))?;
-    let Some(verifier) = &snapshot.verifier else {
-        return Err(refused(AuthFailure::Headers(AuthError::Forbidden)));
-    };
-    match verifier.verify(token).await {
-        Ok(caller) => Ok(caller),
-        Err(refusal) => {
-            tracing::debug!(refusal = %refusal, "a token was refused");
-            Err(refused(AuthFailure::Token(refusal)))
-        }
+    let caller = identify(snapshot, token).await.map_err(refused)?;
+    if let Some(config) = &snapshot.config.auth.gitlab {
+        let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+        let agreed = match (shape, snapshot.config.compat) {
+            // The gateway of 2023 compared nothing.
+            (Shape::GitLab, Compat::Current) => gitlab::agree(&parts.headers, &caller),
+            _ => Ok(()),
+        };
+        let bound = gitlab::bind(config, &caller);
+        bound.and(agreed).map_err(|error| refused(AuthFailure::Headers(error)))?;
     }
+    Ok(caller)
+}
+
+/// Whom a token speaks for.
+async fn identify(snapshot: &Snapshot, token: &str) -> Result<Arc<Caller>, AuthFailure> {
+    if let Some(caller) = snapshot.direct_access.as_ref().and_then(|direct| direct.verify(token)) {
+        return Ok(Arc::new(caller));
+    }
+    let Some(verifier) = &snapshot.verifier else {
+        return Err(AuthFailure::Headers(AuthError::Forbidden));
+    };
+    // Keys that were never fetched are fetched by a task of their own, which goes on when this wait ends.
+    let verified = tokio::time::timeout(KEYS_WAIT, verifier.verify(token)).await;
+    verified.unwrap_or(Err(Refusal::Unavailable)).map_err(|refusal| {
+        tracing::debug!(refusal = %refusal, "a token was refused");
+        AuthFailure::Token(refusal)
+    })
 }
 
 /// The bearer token of a request that needs no other header.

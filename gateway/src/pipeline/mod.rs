@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod body;
 pub mod dispatch;
+pub mod gitlab;
 pub mod parse;
 pub mod postprocess;
 pub mod prompt;
@@ -19,6 +20,8 @@ use crate::app::Gateway;
 use crate::complete;
 use crate::config::snapshot::Snapshot;
 use crate::error::GatewayError;
+use crate::gitlab::Unit;
+use crate::series::Handler;
 use crate::server::record::Record;
 use parse::Call;
 use respond::Reply;
@@ -38,9 +41,13 @@ pub async fn handle(
         return Ok(reply);
     }
     record.set_caller(auth::check(snapshot, parts, record.handler).await?);
+    if record.handler == Handler::GitlabToken {
+        return gitlab::token(snapshot, parts, record);
+    }
     match parse::call(record.handler, parts, body).await? {
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::Gitlab(request) => {
+            gitlab::entitle(snapshot, record, Unit::Complete)?;
             let route = route::first(snapshot)?;
             let mut task = request.into_task();
             task.unavailable = complete::unavailable_for_gitlab(snapshot);

@@ -42,6 +42,7 @@ pub fn handler(path: &str, snapshot: &Snapshot) -> Handler {
     match path {
         "/v2/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCompletions,
         "/v2/code/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCodeCompletions,
+        "/v1/code/user_access_token" if snapshot.serves(Protocol::GitLab) => Handler::GitlabToken,
         "/v1/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Completions,
         "/v1/chat/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Chat,
         "/v1/models" if snapshot.serves(Protocol::OpenAI) => Handler::Models,
@@ -75,7 +76,7 @@ pub async fn call(handler: Handler, parts: &Parts, body: Incoming) -> Result<Cal
         }
         Handler::Completions => Api::Completions,
         Handler::Chat => Api::Chat,
-        Handler::Models | Handler::Healthz | Handler::Ready | Handler::Other => return Ok(Call::Models),
+        _ => return Ok(Call::Models),
     };
     let body = read(parts, body, limits::OPENAI_BODY_BYTES).await?;
     let head = openai::scan(&body)?;

@@ -22,7 +22,7 @@ use crate::series::Handler;
 use crate::server::body::{Passing, ResponseBody};
 use crate::server::record::Record;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// Tells the truth about a completion that the protocol makes look like a success.
 const OUTCOME: HeaderName = HeaderName::from_static("x-modelgate-outcome");
@@ -60,7 +60,7 @@ impl ReplyBody {
     }
 }
 
-fn whole(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Reply {
+pub(super) fn whole(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Reply {
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     Reply { status, headers, body: ReplyBody::Whole(body.into()) }
 }
@@ -271,6 +271,7 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
     match error {
         GatewayError::Unauthorized(failure) => whole(status, JSON, failure.in_gitlabs_words().body()),
         GatewayError::NotFound => whole(status, JSON, error_bodies::NOT_FOUND),
+        GatewayError::NotEntitled(_) => whole(status, JSON, error_bodies::detail(&error.to_string())),
         GatewayError::MethodNotAllowed { .. } => whole(status, JSON, error_bodies::METHOD_NOT_ALLOWED),
         GatewayError::RedirectSlash { .. } => {
             Reply { status, headers: HeaderMap::new(), body: ReplyBody::Whole(Bytes::new()) }

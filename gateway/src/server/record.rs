@@ -79,10 +79,20 @@ impl Record {
     /// Notes what is asked of a model, as the path tells.
     pub fn set_operation_of_handler(&mut self) {
         self.operation = match self.handler {
-            Handler::GitlabCompletions | Handler::GitlabCodeCompletions => Some(Operation::CodeCompletion),
+            Handler::GitlabCompletions
+            | Handler::GitlabCodeCompletions
+            | Handler::GitlabGenerations
+            | Handler::GitlabExperimental
+            | Handler::GitlabComponents
+            | Handler::GitlabSuggestions => Some(Operation::CodeCompletion),
             Handler::Completions => Some(Operation::TextCompletion),
             Handler::Chat => Some(Operation::Chat),
-            Handler::Models | Handler::Healthz | Handler::Ready | Handler::Other => None,
+            Handler::GitlabToken
+            | Handler::GitlabModels
+            | Handler::Models
+            | Handler::Healthz
+            | Handler::Ready
+            | Handler::Other => None,
         };
     }
 

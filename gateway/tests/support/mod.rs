@@ -1,6 +1,8 @@
 //! A gateway in this process, a backend that does what a test says, and a client, all over real sockets.
 #![allow(dead_code)]
 
+pub mod issuer;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
