@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
 /// Our packages, and which of ours each may depend on in its own code (tests apart).
-const MAY_IMPORT: [(&str, &[&str]); 7] = [
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("modelgate-api", &[]),
     ("modelgate-operator", &["modelgate-api"]),
-    ("modelgate-gateway", &["modelgate-api"]),
+    ("modelgate-completion", &[]),
+    ("modelgate-gateway", &["modelgate-api", "modelgate-completion"]),
     ("modelgate-engine", &[]),
     ("modelgate-gpu", &[]),
     ("modelgate", &[]),

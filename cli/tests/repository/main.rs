@@ -11,7 +11,7 @@ mod files;
 use std::path::{Path, PathBuf};
 
 /// Folders of the workspace's crates.
-const CRATES: [&str; 7] = ["api", "operator", "gateway", "engine", "gpu", "cli", "tests"];
+const CRATES: [&str; 8] = ["api", "operator", "completion", "gateway", "engine", "gpu", "cli", "tests"];
 /// Folders that are no part of the sources: built, generated, or a user's own.
 const SKIPPED: [&str; 4] = ["target", ".git", ".cluster", "node_modules"];
 
