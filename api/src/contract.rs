@@ -1,11 +1,15 @@
 //! The configuration that the operator renders and the gateway loads. It is versioned from the first day: fields that a
 //! newer minor version added are ignored, a newer major version is refused, and a file of every released version still loads.
 
+mod completion;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::v1alpha1::{Boundary, Compat, DataBoundary, ExternalProtocol, Probe, Protocol};
+
+pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
 
 /// Version of the format written today, `major.minor`.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -34,6 +38,9 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// Which GitLab the completion routes answer for.
     pub compat: Compat,
+    /// Limits and policies of completions.
+    #[serde(default)]
+    pub completion: CompletionConfig,
     /// Routes, in the order they are tried.
     pub routes: Vec<RouteConfig>,
     /// Whether it runs in a cluster, where no backend may be at a loopback address.
@@ -181,6 +188,9 @@ pub struct BackendConfig {
     pub boundary: Boundary,
     /// Why it is on that side, for people.
     pub boundary_reason: String,
+    /// How many requests it takes at once, and how long others wait.
+    #[serde(default)]
+    pub admission: AdmissionConfig,
     /// Where it is reached.
     pub target: Target,
 }

@@ -150,7 +150,7 @@ impl Legacy {
                 backends: vec![RouteBackend { name: "fake".into(), weight: None }],
                 timeout: None,
             }],
-            completion: Some(Completion { compat: Compat::Strict }),
+            completion: Some(Completion { compat: Compat::Strict, ..Completion::default() }),
             expose: None,
             monitoring: None,
             replicas: None,
@@ -171,6 +171,7 @@ fn fake_backend() -> ModelBackendSpec {
         fake: Some(FakeServer::default()),
         accelerator: None,
         replicas: None,
+        admission: None,
         placement: None,
         monitoring: None,
     }

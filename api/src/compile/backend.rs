@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Place, Problem, Problems, Reason, boundary, check, secret_file};
+use super::{Place, Problem, Problems, Reason, boundary, check, completion, secret_file};
 use crate::contract::{BackendConfig, ChildModel, Target, VertexTarget};
 use crate::manifest::Object;
 use crate::names::{
@@ -39,6 +39,7 @@ pub(super) fn compile(
             model: spec.model.name.clone(),
             aliases: spec.model.aliases.clone(),
             context_length: spec.model.context_length,
+            admission: completion::compile_admission(spec.admission.as_ref()),
             boundary,
             boundary_reason,
             target,

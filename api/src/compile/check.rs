@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use url::{Host, Url};
 
-use super::{Place, Problem, Problems, Reason, gitlab};
+use super::{Place, Problem, Problems, Reason, completion, gitlab};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
     Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec, ModelGatewaySpec,
@@ -60,6 +60,9 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
     }
     if let Some(external) = &spec.external {
         check_external(external, problems);
+    }
+    if let Some(admission) = &spec.admission {
+        completion::check_admission(admission, problems);
     }
     if let Some(fake) = &spec.fake {
         check_duration("spec.fake.delay", fake.delay.as_ref(), problems);
@@ -224,6 +227,9 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
         );
     }
     check_ports(spec, problems);
+    if let Some(wanted) = &spec.completion {
+        completion::check(wanted, problems);
+    }
     let mut names = BTreeSet::new();
     for (index, route) in spec.routes.iter().enumerate() {
         let path = format!("spec.routes[{index}]");

@@ -4,6 +4,7 @@
 mod backend;
 mod boundary;
 mod check;
+mod completion;
 mod gitlab;
 #[cfg(test)]
 mod tests;
@@ -183,6 +184,7 @@ fn assemble(
         auth: compile_auth(spec),
         compat: spec.completion.clone().unwrap_or_default().compat,
         in_cluster: matches!(place, Place::Cluster { .. }),
+        completion: completion::compile(spec.completion.clone().unwrap_or_default()),
         routes,
         backends,
     }

@@ -30,6 +30,7 @@ pub const BACKEND_LISTS: &[ListKey] =
 pub const GATEWAY_LISTS: &[ListKey] = &[
     ListKey { path: "spec.routes", key: "name" },
     ListKey { path: "spec.routes[].backends", key: "name" },
+    ListKey { path: "spec.completion.experiments", key: "name" },
     ListKey { path: "status.conditions", key: "type" },
     ListKey { path: "status.routes", key: "name" },
 ];
@@ -107,6 +108,11 @@ pub const BACKEND_RULES: &[Rule] = &[
         message: "spec.external.h2c: is for an http:// address; remove it, over https:// the version is negotiated",
     },
     Rule {
+        path: "spec.admission",
+        rule: "!has(self.queueTimeout) || (duration(self.queueTimeout) > duration('0s') && duration(self.queueTimeout) <= duration('60s'))",
+        message: "spec.admission.queueTimeout: must be longer than 0 and at most 1m",
+    },
+    Rule {
         path: "spec.server.env[]",
         rule: "!(has(self.value) && has(self.valueFrom))",
         message: "spec.server.env: give value or valueFrom, not both",
@@ -179,6 +185,16 @@ pub const GATEWAY_RULES: &[Rule] = &[
         path: "spec.routes[]",
         rule: "self.backends.exists(b, !has(b.weight) || b.weight > 0)",
         message: "spec.routes.backends: every weight is 0; give one backend a weight",
+    },
+    Rule {
+        path: "spec.completion",
+        rule: "!has(self.deadline) || (duration(self.deadline) > duration('0s') && duration(self.deadline) <= duration('60s'))",
+        message: "spec.completion.deadline: must be longer than 0 and at most 1m",
+    },
+    Rule {
+        path: "spec.completion.experiments[]",
+        rule: "self.variants.exists(v, v.weight > 0)",
+        message: "spec.completion.experiments.variants: every weight is 0; give one variant a weight",
     },
     Rule {
         path: "spec.expose",

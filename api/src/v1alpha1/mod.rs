@@ -2,6 +2,7 @@
 //! A field enters here together with what it does, so nothing a user writes is silently ignored.
 
 mod common;
+mod completion;
 mod external;
 mod gitlab_auth;
 mod model_backend;
@@ -11,6 +12,9 @@ mod status;
 pub use common::{
     EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
     Quantity, Resources, SecretKeyRef, Toleration,
+};
+pub use completion::{
+    Admission, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, SuffixScope, Variant,
 };
 pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};
 pub use gitlab_auth::GitlabAuth;
@@ -23,8 +27,8 @@ pub use model_backend::{
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{
-    Auth, Compat, Completion, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType,
-    Listener, Listeners, ModelGatewaySpec, Oidc, Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
+    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType, Listener, Listeners,
+    ModelGatewaySpec, Oidc, Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
 };
 pub use status::{
     BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus,

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
-use super::{EnvVar, ExternalServer, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use super::{
+    Admission, EnvVar, ExternalServer, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef,
+};
 use serde::{Deserialize, Serialize};
 
 /// One model and the server that answers for it.
@@ -42,6 +44,8 @@ pub struct ModelBackendSpec {
     /// Pods of `server`; absent means 1.
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 1000)))]
     pub replicas: Option<i32>,
+    /// How many requests the backend takes at once, and how long others wait for it.
+    pub admission: Option<Admission>,
     /// Nodes for the pods of `server`.
     pub placement: Option<Placement>,
     /// How Prometheus is told about the pods of `server`.

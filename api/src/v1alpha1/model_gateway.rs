@@ -2,7 +2,7 @@
 
 #[cfg(feature = "crd")]
 use super::ModelGatewayStatus;
-use super::{GitlabAuth, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use super::{Completion, GitlabAuth, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
 use serde::{Deserialize, Serialize};
 
 /// Port for clients when none is given (completion contract of the seed: `FASTAPI_API_PORT`).
@@ -199,27 +199,6 @@ pub struct RouteTimeout {
     pub idle: Option<GoDuration>,
     /// Until the whole answer is there; absent means 5m.
     pub total: Option<GoDuration>,
-}
-
-/// How code completions are answered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Completion {
-    /// `Current`: as a GitLab of today expects. `Strict`: to the byte what GitLab's gateway of 2023 answered.
-    #[serde(default)]
-    pub compat: Compat,
-}
-
-/// Which GitLab the completion routes answer for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum Compat {
-    /// The gateway of 2023.
-    Strict,
-    /// A GitLab of today.
-    #[default]
-    Current,
 }
 
 /// How the gateway is reached from outside the cluster.

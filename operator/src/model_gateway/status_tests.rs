@@ -102,6 +102,7 @@ fn a_missing_credential_is_told_before_anything_else_of_auth() {
         auth: Default::default(),
         compat: Default::default(),
         in_cluster: true,
+        completion: Default::default(),
         routes: Vec::new(),
         backends: Default::default(),
     };
