@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{Boundary, Compat, DataBoundary, ExternalProtocol, Probe, Protocol};
+use crate::v1alpha1::{Boundary, Compat, DataBoundary, ExternalProtocol, FimFamily, Probe, Protocol};
 
 pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
 
@@ -184,6 +184,9 @@ pub struct BackendConfig {
     pub aliases: Vec<String>,
     /// Tokens of prompt and answer together, where known.
     pub context_length: Option<u32>,
+    /// How the model fills in between two texts.
+    #[serde(default)]
+    pub fim_family: FimFamily,
     /// Which side of the data boundary it is on.
     pub boundary: Boundary,
     /// Why it is on that side, for people.

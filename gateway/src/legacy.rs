@@ -165,7 +165,13 @@ impl Legacy {
 
 fn fake_backend() -> ModelBackendSpec {
     ModelBackendSpec {
-        model: ModelSpec { name: "fake".into(), aliases: Vec::new(), context_length: None, source: None },
+        model: ModelSpec {
+            name: "fake".into(),
+            aliases: Vec::new(),
+            context_length: None,
+            fim: None,
+            source: None,
+        },
         server: None,
         external: None,
         fake: Some(FakeServer::default()),

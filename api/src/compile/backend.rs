@@ -40,6 +40,7 @@ pub(super) fn compile(
             aliases: spec.model.aliases.clone(),
             context_length: spec.model.context_length,
             admission: completion::compile_admission(spec.admission.as_ref()),
+            fim_family: spec.model.fim.clone().unwrap_or_default().family,
             boundary,
             boundary_reason,
             target,

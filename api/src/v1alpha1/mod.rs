@@ -4,6 +4,7 @@
 mod common;
 mod completion;
 mod external;
+mod fim;
 mod gitlab_auth;
 mod model_backend;
 mod model_gateway;
@@ -17,6 +18,7 @@ pub use completion::{
     Admission, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, SuffixScope, Variant,
 };
 pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};
+pub use fim::{FimFamily, FimSpec};
 pub use gitlab_auth::GitlabAuth;
 #[cfg(feature = "crd")]
 pub use model_backend::ModelBackend;

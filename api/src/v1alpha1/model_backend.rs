@@ -3,7 +3,8 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Admission, EnvVar, ExternalServer, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef,
+    Admission, EnvVar, ExternalServer, FimSpec, GoDuration, MonitoringSpec, Placement, Resources,
+    SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,8 @@ pub struct ModelSpec {
     /// Tokens of prompt and answer together; absent means what the model was trained for.
     #[cfg_attr(feature = "crd", schemars(range(min = 128, max = 10_000_000)))]
     pub context_length: Option<u32>,
+    /// How the model fills in between two texts. Absent: found out from the model's name.
+    pub fim: Option<FimSpec>,
     /// Where the model's files come from. Needed with `server`, refused with `external` and `fake`.
     pub source: Option<ModelSource>,
 }
