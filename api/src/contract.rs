@@ -1,13 +1,18 @@
 //! The configuration that the operator renders and the gateway loads. It is versioned from the first day: fields that a
 //! newer minor version added are ignored, a newer major version is refused, and a file of every released version still loads.
 
+mod access;
 mod completion;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{Boundary, Compat, DataBoundary, ExternalProtocol, FimFamily, Probe, Protocol};
+pub use access::{BasicAuthFiles, ClaimConfig, LimitConfig, ListenersConfig, RedisConfig, TlsFiles};
+
+use crate::v1alpha1::{
+    Boundary, Compat, DEFAULT_JWKS_CACHE, DataBoundary, ExternalProtocol, FimFamily, Probe, Protocol,
+};
 
 pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
 
@@ -17,7 +22,7 @@ pub const FORMAT_VERSION: &str = "1.0";
 pub const FORMAT_MAJOR: u32 = 1;
 
 /// Everything a gateway needs to serve, with no secret in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayConfig {
     /// `major.minor` of this format.
@@ -32,10 +37,19 @@ pub struct GatewayConfig {
     pub http_port: u16,
     /// Port for Prometheus.
     pub metrics_port: u16,
+    /// What listeners ask of their clients.
+    #[serde(default)]
+    pub listeners: ListenersConfig,
     /// Protocols served.
     pub protocols: Vec<Protocol>,
     /// Who may use the gateway.
     pub auth: AuthConfig,
+    /// How much each caller, project or model may use.
+    #[serde(default)]
+    pub limits: Vec<LimitConfig>,
+    /// Where pods share their counts; absent means that each counts for itself.
+    #[serde(default)]
+    pub redis: Option<RedisConfig>,
     /// Which GitLab the completion routes answer for.
     pub compat: Compat,
     /// Limits and policies of completions.
@@ -76,6 +90,9 @@ pub struct AuthConfig {
     /// What tokens of GitLab must satisfy besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitlab: Option<GitlabConfig>,
+    /// File with the hashes of API keys.
+    #[serde(default)]
+    pub api_keys: Option<SecretFile>,
     /// Everybody is let in.
     #[serde(default)]
     pub anonymous: bool,
@@ -115,6 +132,16 @@ pub struct IssuerConfig {
     pub audiences: Vec<String>,
     /// File with CA certificates, PEM.
     pub ca: Option<SecretFile>,
+    /// Age in seconds at which its keys are fetched again.
+    #[serde(default = "jwks_cache_seconds")]
+    pub jwks_cache_seconds: u64,
+    /// Claims that a token must have.
+    #[serde(default)]
+    pub claims: Vec<ClaimConfig>,
+}
+
+fn jwks_cache_seconds() -> u64 {
+    DEFAULT_JWKS_CACHE.as_secs()
 }
 
 /// One key of a mounted Secret: the file `<secrets dir>/<secret>/<key>`.
@@ -324,8 +351,20 @@ impl GatewayConfig {
             Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => [None, None],
         });
         let credentials = credentials.flatten();
-        let names: std::collections::BTreeSet<_> =
-            issuers.chain(keys).chain(credentials).map(|file| file.secret.clone()).collect();
+        let listeners = &self.listeners;
+        let certificates = listeners.tls.iter().chain(&listeners.metrics_tls);
+        let certificates =
+            certificates.flat_map(|tls| [Some(&tls.certificate), tls.client_ca.as_ref()]).flatten();
+        let redis = self.redis.iter().flat_map(|redis| [Some(&redis.url), redis.ca.as_ref()]).flatten();
+        let names: std::collections::BTreeSet<_> = issuers
+            .chain(credentials)
+            .chain(keys)
+            .chain(&self.auth.api_keys)
+            .chain(certificates)
+            .chain(listeners.metrics_basic_auth.iter().map(|basic| &basic.username))
+            .chain(redis)
+            .map(|file| file.secret.clone())
+            .collect();
         names.into_iter().collect()
     }
 }

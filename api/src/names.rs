@@ -27,6 +27,10 @@ pub const DEFAULT_CA_KEY: &str = "ca.crt";
 pub const DEFAULT_KEY_KEY: &str = "key.pem";
 /// Annotation that the operator touches on gateway pods so that the kubelet remounts their ConfigMap at once.
 pub const NUDGE_ANNOTATION: &str = "modelgate.dev/nudge";
+/// Key of the Secret with API keys when none is named.
+pub const DEFAULT_KEYS_KEY: &str = "keys.json";
+/// Key of the Secret with the address of a Redis server when none is named.
+pub const DEFAULT_REDIS_KEY: &str = "url";
 /// Label of every child: name of the ModelBackend it belongs to.
 pub const BACKEND_LABEL: &str = "modelgate.dev/backend";
 /// Label of every child: name of the ModelGateway it belongs to.

@@ -132,17 +132,11 @@ impl Legacy {
         let oidc = self.gitlab_url.iter().map(|url| Oidc {
             issuer: url.trim_end_matches('/').into(),
             audiences: vec![GITLAB_AUDIENCE.into()],
-            ca_secret_ref: None,
+            ..Oidc::default()
         });
         let spec = ModelGatewaySpec {
-            listeners: None,
             protocols: Some(vec![Protocol::GitLab, Protocol::OpenAI]),
-            auth: Some(Auth {
-                gitlab: None,
-                oidc: oidc.collect(),
-                anonymous: self.anonymous,
-                anonymous_exposed: false,
-            }),
+            auth: Some(Auth { oidc: oidc.collect(), anonymous: self.anonymous, ..Auth::default() }),
             routes: vec![Route {
                 name: "default".into(),
                 matches: None,
@@ -151,11 +145,7 @@ impl Legacy {
                 timeout: None,
             }],
             completion: Some(Completion { compat: Compat::Strict, ..Completion::default() }),
-            expose: None,
-            monitoring: None,
-            replicas: None,
-            resources: None,
-            placement: None,
+            ..ModelGatewaySpec::default()
         };
         let place = Place::Standalone { endpoints: Default::default(), reachable };
         compile(&object("environment", spec), &[object("fake", fake_backend())], &place)

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use url::{Host, Url};
 
-use super::{Place, Problem, Problems, Reason, completion, gitlab};
+use super::{Place, Problem, Problems, Reason, completion};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
     Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec, ModelGatewaySpec,
@@ -259,25 +259,15 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
         }
         check_timeout(&path, route.timeout.as_ref(), problems);
     }
-    if let Some(gitlab) = spec.auth.as_ref().and_then(|auth| auth.gitlab.as_ref()) {
-        gitlab::check(gitlab, problems);
-    }
-    for (index, oidc) in spec.auth.iter().flat_map(|auth| &auth.oidc).enumerate() {
-        let path = format!("spec.auth.oidc[{index}]");
-        if let Err(why) = http_url(&oidc.issuer) {
-            problems.add(Reason::Invalid, format!("{path}.issuer"), why);
-        }
-        if oidc.audiences.is_empty() {
-            problems.add(Reason::Invalid, format!("{path}.audiences"), "name at least one audience");
-        }
-        gitlab::check_issuer(&path, oidc, problems);
-    }
+    super::access::check(spec, problems);
 }
 
 fn check_ports(spec: &ModelGatewaySpec, problems: &mut Problems) {
     let listeners = spec.listeners.clone().unwrap_or_default();
-    let http = listeners.http.map_or(crate::v1alpha1::DEFAULT_HTTP_PORT, |listener| listener.port);
-    let metrics = listeners.metrics.map_or(crate::v1alpha1::DEFAULT_METRICS_PORT, |listener| listener.port);
+    let http = listeners.http.and_then(|listener| listener.port);
+    let http = http.unwrap_or(crate::v1alpha1::DEFAULT_HTTP_PORT);
+    let metrics = listeners.metrics.and_then(|listener| listener.port);
+    let metrics = metrics.unwrap_or(crate::v1alpha1::DEFAULT_METRICS_PORT);
     if http == metrics {
         problems.add(
             Reason::Invalid,
@@ -313,7 +303,7 @@ fn check_timeout(path: &str, timeout: Option<&RouteTimeout>, problems: &mut Prob
     }
 }
 
-fn check_duration(path: &str, value: Option<&GoDuration>, problems: &mut Problems) {
+pub(super) fn check_duration(path: &str, value: Option<&GoDuration>, problems: &mut Problems) {
     if let Some(Err(why)) = value.map(GoDuration::parse) {
         problems.add(Reason::Invalid, path, why);
     }

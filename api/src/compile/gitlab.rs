@@ -7,7 +7,7 @@ use super::check::http_url;
 use super::{Problems, Reason, secret_file};
 use crate::contract::{GitlabConfig, IssuerConfig};
 use crate::names::{DEFAULT_CA_KEY, DEFAULT_KEY_KEY};
-use crate::v1alpha1::{GitlabAuth, Oidc};
+use crate::v1alpha1::{DEFAULT_JWKS_CACHE, GitlabAuth, Oidc};
 
 /// Audiences of GitLab's gateway: that of 2023, and that of today.
 pub const GITLAB_AUDIENCES: [&str; 2] = ["gitlab-code-suggestions", "gitlab-ai-gateway"];
@@ -65,6 +65,8 @@ pub(super) fn compile(gitlab: &GitlabAuth) -> (Vec<IssuerConfig>, GitlabConfig) 
         issuer: url.trim_end_matches('/').into(),
         audiences: GITLAB_AUDIENCES.map(str::to_owned).into(),
         ca,
+        jwks_cache_seconds: DEFAULT_JWKS_CACHE.as_secs(),
+        claims: Vec::new(),
     };
     let mut issuers = vec![issuer(&gitlab.url, file(&gitlab.ca_secret_ref, DEFAULT_CA_KEY))];
     issuers.extend(gitlab.customers_url.iter().map(|url| issuer(url, None)));

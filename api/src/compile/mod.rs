@@ -1,6 +1,7 @@
 //! Resources → the configuration a gateway runs. Pure: no clock, no files, no network, so the operator and a gateway
 //! that stands alone give the same YAML the same meaning. All problems are reported, not the first alone.
 
+mod access;
 mod backend;
 mod boundary;
 mod check;
@@ -13,16 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::contract::{
-    AuthConfig, BackendConfig, FORMAT_VERSION, GatewayConfig, IssuerConfig, RouteConfig, SecretFile,
-    TimeoutConfig, WeightedBackend,
+    BackendConfig, FORMAT_VERSION, GatewayConfig, RouteConfig, SecretFile, TimeoutConfig, WeightedBackend,
 };
 use crate::manifest::Object;
-use crate::names::DEFAULT_CA_KEY;
 use crate::v1alpha1::{
-    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, ExposeType, GoDuration, Listener,
-    ModelBackendSpec, ModelGatewaySpec, Protocol, Route, SecretKeyRef,
+    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, GoDuration, ModelBackendSpec,
+    ModelGatewaySpec, Protocol, Route, SecretKeyRef,
 };
 
+pub use access::network;
 pub use check::{check_backend, check_gateway};
 pub use gitlab::GITLAB_AUDIENCES;
 
@@ -132,7 +132,7 @@ pub fn compile(
 ) -> Result<GatewayConfig, Vec<Problem>> {
     let mut problems = Problems::of("ModelGateway", &gateway.name);
     check::gateway(&gateway.spec, &mut problems);
-    check_access(&gateway.spec, place, &mut problems);
+    access::check_access(&gateway.spec, place, &mut problems);
     let known: BTreeMap<&str, &Object<ModelBackendSpec>> = backends
         .iter()
         .filter(|backend| backend.namespace == gateway.namespace)
@@ -171,17 +171,21 @@ fn assemble(
 ) -> GatewayConfig {
     let spec = &gateway.spec;
     let listeners = spec.listeners.clone().unwrap_or_default();
-    let port = |listener: Option<Listener>, default| listener.map_or(default, |listener| listener.port);
+    let http = listeners.http.as_ref().and_then(|listener| listener.port);
+    let metrics = listeners.metrics.as_ref().and_then(|listener| listener.port);
     inputs.sort();
     GatewayConfig {
         format_version: FORMAT_VERSION.into(),
         inputs,
         gateway: gateway.name.clone(),
         namespace: gateway.namespace.clone(),
-        http_port: port(listeners.http, DEFAULT_HTTP_PORT),
-        metrics_port: port(listeners.metrics, DEFAULT_METRICS_PORT),
+        http_port: http.unwrap_or(DEFAULT_HTTP_PORT),
+        metrics_port: metrics.unwrap_or(DEFAULT_METRICS_PORT),
         protocols: spec.protocols.clone().unwrap_or_else(|| vec![Protocol::GitLab, Protocol::OpenAI]),
-        auth: compile_auth(spec),
+        listeners: access::listeners(listeners),
+        auth: access::auth(spec),
+        limits: access::limits(spec),
+        redis: access::redis(spec),
         compat: spec.completion.clone().unwrap_or_default().compat,
         in_cluster: matches!(place, Place::Cluster { .. }),
         completion: completion::compile(spec.completion.clone().unwrap_or_default()),
@@ -190,48 +194,8 @@ fn assemble(
     }
 }
 
-fn compile_auth(spec: &ModelGatewaySpec) -> AuthConfig {
-    let auth = spec.auth.clone().unwrap_or_default();
-    let (of_gitlab, gitlab) = auth.gitlab.as_ref().map(gitlab::compile).unzip();
-    let issuers = auth.oidc.into_iter().map(|oidc| IssuerConfig {
-        issuer: oidc.issuer,
-        audiences: oidc.audiences,
-        ca: oidc.ca_secret_ref.map(|reference| secret_file(reference, DEFAULT_CA_KEY)),
-    });
-    AuthConfig {
-        oidc: of_gitlab.unwrap_or_default().into_iter().chain(issuers).collect(),
-        gitlab,
-        anonymous: auth.anonymous,
-        anonymous_exposed: auth.anonymous_exposed,
-    }
-}
-
 pub(crate) fn secret_file(reference: SecretKeyRef, default_key: &str) -> SecretFile {
     SecretFile { secret: reference.name, key: reference.key.unwrap_or_else(|| default_key.into()) }
-}
-
-/// Nobody may use a gateway without authentication by accident.
-fn check_access(spec: &ModelGatewaySpec, place: &Place, problems: &mut Problems) {
-    let auth = spec.auth.clone().unwrap_or_default();
-    if auth.oidc.is_empty() && auth.gitlab.is_none() && !auth.anonymous {
-        problems.add(
-            Reason::AuthMissing,
-            "spec.auth",
-            "nobody could use this gateway; name your GitLab under spec.auth.gitlab or an issuer under spec.auth.oidc, or set spec.auth.anonymous: true for local use",
-        );
-    }
-    let exposed = spec.expose.as_ref().is_some_and(|expose| expose.kind != ExposeType::None);
-    let reachable = match place {
-        Place::Cluster { .. } => true,
-        Place::Standalone { reachable, .. } => *reachable || exposed,
-    };
-    if auth.anonymous && reachable && !auth.anonymous_exposed {
-        problems.add(
-            Reason::AnonymousExposed,
-            "spec.auth.anonymous",
-            "everybody who reaches this gateway could use it; set spec.auth.anonymousExposed: true if that is meant, or list an issuer under spec.auth.oidc",
-        );
-    }
 }
 
 /// Names of the backends that routes use, each with the path that names it first.

@@ -29,6 +29,8 @@ pub const BACKEND_LISTS: &[ListKey] =
 /// Keyed lists of ModelGateway.
 pub const GATEWAY_LISTS: &[ListKey] = &[
     ListKey { path: "spec.routes", key: "name" },
+    ListKey { path: "spec.limits", key: "name" },
+    ListKey { path: "spec.auth.oidc[].claims", key: "name" },
     ListKey { path: "spec.routes[].backends", key: "name" },
     ListKey { path: "spec.completion.experiments", key: "name" },
     ListKey { path: "status.conditions", key: "type" },
@@ -133,12 +135,12 @@ pub const GATEWAY_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.listeners",
-        rule: "(has(self.http) ? self.http.port : 5000) != (has(self.metrics) ? self.metrics.port : 8082)",
+        rule: "(has(self.http) && has(self.http.port) ? self.http.port : 5000) != (has(self.metrics) && has(self.metrics.port) ? self.metrics.port : 8082)",
         message: "spec.listeners: http and metrics have the same port; give one another",
     },
     Rule {
         path: "spec.listeners",
-        rule: "!((has(self.http) ? self.http.port : 5000) in [8083, 8084]) && !((has(self.metrics) ? self.metrics.port : 8082) in [8083, 8084])",
+        rule: "!((has(self.http) && has(self.http.port) ? self.http.port : 5000) in [8083, 8084]) && !((has(self.metrics) && has(self.metrics.port) ? self.metrics.port : 8082) in [8083, 8084])",
         message: "spec.listeners: ports 8083 and 8084 are taken by the gateway itself; choose another",
     },
     Rule {
@@ -180,6 +182,31 @@ pub const GATEWAY_RULES: &[Rule] = &[
         path: "spec.auth.gitlab",
         rule: "!has(self.validationKeySecretRef) || has(self.signingKeySecretRef)",
         message: "spec.auth.gitlab.validationKeySecretRef: is for the rotation of spec.auth.gitlab.signingKeySecretRef; name that too",
+    },
+    Rule {
+        path: "spec.auth.oidc[]",
+        rule: "!has(self.jwksCache) || duration(self.jwksCache) >= duration('1m')",
+        message: "spec.auth.oidc.jwksCache: must be at least 1m",
+    },
+    Rule {
+        path: "spec.listeners.http",
+        rule: "!has(self.trustedProxies) || self.trustedProxies.all(p, isIP(p) || isCIDR(p))",
+        message: "spec.listeners.http.trustedProxies: must be IP addresses or networks such as 10.0.0.0/8",
+    },
+    Rule {
+        path: "spec.limits[]",
+        rule: "has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrent)",
+        message: "spec.limits: give at least one of requestsPerMinute, tokensPerMinute and concurrent",
+    },
+    Rule {
+        path: "spec",
+        rule: "!has(self.limits) || !self.limits.exists(l, l.by == 'Key') || (has(self.auth) && has(self.auth.apiKeys))",
+        message: "spec.limits.by: Key needs spec.auth.apiKeys; use by: Subject for callers with tokens",
+    },
+    Rule {
+        path: "spec.cache",
+        rule: "(has(self.store) && self.store == 'Redis') == has(self.redis)",
+        message: "spec.cache: store: Redis needs cache.redis.secretRef, and store: Local has none",
     },
     Rule {
         path: "spec.routes[]",

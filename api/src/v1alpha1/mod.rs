@@ -1,6 +1,7 @@
 //! The two resources of `modelgate.dev/v1alpha1`, exactly the fields that have behaviour today.
 //! A field enters here together with what it does, so nothing a user writes is silently ignored.
 
+mod access;
 mod common;
 mod completion;
 mod external;
@@ -10,6 +11,10 @@ mod model_backend;
 mod model_gateway;
 mod status;
 
+pub use access::{
+    ApiKeys, Cache, Cors, DEFAULT_JWKS_CACHE, HttpListener, Limit, LimitBy, ListenerTls, Listeners,
+    MIN_JWKS_CACHE, MetricsListener, Redis, RequiredClaim, SecretRef, Store, jwks_cache,
+};
 pub use common::{
     EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
     Quantity, Resources, SecretKeyRef, Toleration,
@@ -29,8 +34,8 @@ pub use model_backend::{
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{
-    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType, Listener, Listeners,
-    ModelGatewaySpec, Oidc, Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
+    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType, ModelGatewaySpec, Oidc,
+    Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
 };
 pub use status::{
     BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus,

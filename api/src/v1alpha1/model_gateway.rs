@@ -2,7 +2,10 @@
 
 #[cfg(feature = "crd")]
 use super::ModelGatewayStatus;
-use super::{Completion, GitlabAuth, GoDuration, MonitoringSpec, Placement, Resources, SecretKeyRef};
+use super::{
+    ApiKeys, Cache, Completion, GitlabAuth, GoDuration, Limit, Listeners, MonitoringSpec, Placement,
+    RequiredClaim, Resources, SecretKeyRef,
+};
 use serde::{Deserialize, Serialize};
 
 /// Port for clients when none is given (completion contract of the seed: `FASTAPI_API_PORT`).
@@ -11,7 +14,7 @@ pub const DEFAULT_HTTP_PORT: u16 = 5000;
 pub const DEFAULT_METRICS_PORT: u16 = 8082;
 
 /// A gateway: listeners, authentication and routes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
 #[cfg_attr(
     feature = "crd",
@@ -38,11 +41,17 @@ pub struct ModelGatewaySpec {
     /// Protocols served; absent means GitLab and OpenAI.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2)))]
     pub protocols: Option<Vec<Protocol>>,
-    /// Who may use the gateway. Without an issuer and without `anonymous: true` nobody may (`AuthMissing`).
+    /// Who may use the gateway. Without an issuer, API keys and `anonymous: true` nobody may (`AuthMissing`).
     pub auth: Option<Auth>,
     /// Which backends answer for which models; the first route that matches is taken.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 64)))]
     pub routes: Vec<Route>,
+    /// How much each key, subject, project or model may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 32)))]
+    pub limits: Vec<Limit>,
+    /// Where the pods keep what they share; absent means each by itself.
+    pub cache: Option<Cache>,
     /// How code completions are answered.
     pub completion: Option<Completion>,
     /// How the gateway is reached from outside the cluster; absent means it is not.
@@ -56,27 +65,6 @@ pub struct ModelGatewaySpec {
     pub resources: Option<Resources>,
     /// Nodes for the pods.
     pub placement: Option<Placement>,
-}
-
-/// Ports of the gateway, one audience each.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Listeners {
-    /// For clients; port 5000 when absent.
-    pub http: Option<Listener>,
-    /// For Prometheus; port 8082 when absent.
-    pub metrics: Option<Listener>,
-}
-
-/// One listener.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Listener {
-    /// TCP port.
-    #[cfg_attr(feature = "crd", schemars(range(min = 1024, max = 65535)))]
-    pub port: u16,
 }
 
 /// Protocols that clients speak.
@@ -100,6 +88,8 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
     pub oidc: Vec<Oidc>,
+    /// Keys that callers show instead of a token.
+    pub api_keys: Option<ApiKeys>,
     /// Let everybody in, without a token.
     #[serde(default)]
     pub anonymous: bool,
@@ -110,7 +100,7 @@ pub struct Auth {
 }
 
 /// An issuer of JSON web tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Oidc {
@@ -122,6 +112,12 @@ pub struct Oidc {
     pub audiences: Vec<String>,
     /// CA certificates for the issuer's server, PEM; key `ca.crt` when none is named. Absent means the system's.
     pub ca_secret_ref: Option<SecretKeyRef>,
+    /// Age at which the issuer's keys are fetched again, at least 1m; absent means 24h.
+    pub jwks_cache: Option<GoDuration>,
+    /// Claims that a token must have besides those of every token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
+    pub claims: Vec<RequiredClaim>,
 }
 
 /// Which backends answer for which models.

@@ -101,8 +101,11 @@ fn parse(files: &Files, settings: &Settings) -> Result<GatewayConfig, Vec<String
 
 /// What `compile` checks for manifests, for rendered files too: nobody gets in by accident.
 fn check_access(auth: &AuthConfig, reachable: bool) -> Vec<String> {
-    if !auth.anonymous && auth.oidc.is_empty() {
-        return vec!["nobody could use this gateway: auth names no issuer and anonymous is false".into()];
+    if !auth.anonymous && auth.oidc.is_empty() && auth.api_keys.is_none() {
+        return vec![
+            "nobody could use this gateway: auth names no issuer and no API keys, and anonymous is false"
+                .into(),
+        ];
     }
     if auth.anonymous && reachable && !auth.anonymous_exposed {
         return vec!["auth.anonymous: everybody who reaches this address could use the gateway; listen on loopback (--listen 127.0.0.1:5000), or set anonymousExposed: true if that is meant".into()];

@@ -98,13 +98,8 @@ fn a_missing_credential_is_told_before_anything_else_of_auth() {
         namespace: "n".into(),
         http_port: 5000,
         metrics_port: 8082,
-        protocols: Vec::new(),
-        auth: Default::default(),
-        compat: Default::default(),
         in_cluster: true,
-        completion: Default::default(),
-        routes: Vec::new(),
-        backends: Default::default(),
+        ..GatewayConfig::default()
     };
     assert_eq!(auth_resolved(&config, &[&lacking]).1, "CredentialMissing");
     assert_eq!(auth_resolved(&config, &[&state("h", true, true)]).0, Truth::True);
