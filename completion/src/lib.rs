@@ -6,8 +6,11 @@
 //! - [`language`]: which language a document is in.
 //! - [`text`]: documents as LF text, and the way back to their own line endings.
 //! - [`syntax`]: syntax trees under a cap of bytes and time.
+//! - [`post`]: what becomes of an answer, in twelve steps; [`eval`] measures them.
 
+pub mod eval;
 pub mod language;
+pub mod post;
 pub mod syntax;
 pub mod text;
 

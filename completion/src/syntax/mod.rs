@@ -64,6 +64,12 @@ impl Parsed {
     }
 }
 
+/// The grammar of a language, for callers that keep a parser; `file_name` tells dialects apart (TSX).
+#[must_use]
+pub(crate) fn grammar(language: Language, file_name: &str) -> Option<tree_sitter::Language> {
+    grammars::of(language, file_name)
+}
+
 /// Whether a language has a grammar.
 #[must_use]
 pub fn has_grammar(language: Language) -> bool {
