@@ -60,6 +60,33 @@ pub struct RunArgs {
     /// Image of VLLM pods.
     #[arg(long, env = "MODELGATE_VLLM_IMAGE", default_value = "vllm/vllm-openai:v0.11.0")]
     pub vllm_image: String,
+    /// Image of SGLang pods.
+    #[arg(long, env = "MODELGATE_SGLANG_IMAGE", default_value = "lmsysorg/sglang:v0.5.5")]
+    pub sglang_image: String,
+    /// Image of TGI pods.
+    #[arg(
+        long,
+        env = "MODELGATE_TGI_IMAGE",
+        default_value = "ghcr.io/huggingface/text-generation-inference:3.3.6"
+    )]
+    pub tgi_image: String,
+    /// Image of LlamaCpp pods without GPUs.
+    #[arg(long, env = "MODELGATE_LLAMA_CPP_IMAGE", default_value = "ghcr.io/ggml-org/llama.cpp:server")]
+    pub llama_cpp_image: String,
+    /// Image of LlamaCpp pods with GPUs.
+    #[arg(
+        long,
+        env = "MODELGATE_LLAMA_CPP_CUDA_IMAGE",
+        default_value = "ghcr.io/ggml-org/llama.cpp:server-cuda"
+    )]
+    pub llama_cpp_cuda_image: String,
+    /// Image of Triton pods.
+    #[arg(
+        long,
+        env = "MODELGATE_TRITON_IMAGE",
+        default_value = "nvcr.io/nvidia/tritonserver:25.10-trtllm-python-py3"
+    )]
+    pub triton_image: String,
     /// imagePullPolicy of all pods: Always, IfNotPresent or Never.
     #[arg(long, env = "MODELGATE_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub image_pull_policy: String,
@@ -124,6 +151,16 @@ pub struct Render {
     pub engine_image: String,
     /// Image of VLLM pods.
     pub vllm_image: String,
+    /// Image of SGLang pods.
+    pub sglang_image: String,
+    /// Image of TGI pods.
+    pub tgi_image: String,
+    /// Image of LlamaCpp pods without GPUs.
+    pub llama_cpp_image: String,
+    /// Image of LlamaCpp pods with GPUs.
+    pub llama_cpp_cuda_image: String,
+    /// Image of Triton pods.
+    pub triton_image: String,
     /// imagePullPolicy of all pods.
     pub image_pull_policy: String,
     /// DNS domain of the cluster.
@@ -148,6 +185,11 @@ impl TryFrom<Box<RunArgs>> for Settings {
             gateway_image,
             engine_image,
             vllm_image,
+            sglang_image,
+            tgi_image,
+            llama_cpp_image,
+            llama_cpp_cuda_image,
+            triton_image,
             image_pull_policy,
             cluster_domain,
             monitor_labels,
@@ -173,6 +215,11 @@ impl TryFrom<Box<RunArgs>> for Settings {
                 gateway_image,
                 engine_image,
                 vllm_image,
+                sglang_image,
+                tgi_image,
+                llama_cpp_image,
+                llama_cpp_cuda_image,
+                triton_image,
                 image_pull_policy,
                 cluster_domain: cluster_domain.trim_matches('.').to_owned(),
                 monitor_labels: parse_labels(&monitor_labels)?,

@@ -19,6 +19,11 @@ fn render() -> Render {
         gateway_image: "ghcr.io/modelgate/gateway:1".into(),
         engine_image: "ghcr.io/modelgate/engine:1".into(),
         vllm_image: "vllm/vllm-openai:1".into(),
+        sglang_image: "lmsysorg/sglang:1".into(),
+        tgi_image: "ghcr.io/huggingface/text-generation-inference:1".into(),
+        llama_cpp_image: "ghcr.io/ggml-org/llama.cpp:server-1".into(),
+        llama_cpp_cuda_image: "ghcr.io/ggml-org/llama.cpp:server-cuda-1".into(),
+        triton_image: "nvcr.io/nvidia/tritonserver:1".into(),
         image_pull_policy: "IfNotPresent".into(),
         cluster_domain: "cluster.local".into(),
         monitor_labels: BTreeMap::from([("release".into(), "prometheus".into())]),
@@ -29,7 +34,7 @@ fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
-    assert_eq!(cases.len(), 5, "{cases:?}");
+    assert_eq!(cases.len(), 11, "{cases:?}");
     cases
 }
 

@@ -72,12 +72,13 @@ fn of_server(
                 let model = child_model(&object.spec, problems)?;
                 Some((Target::Child { model, args: server.args.clone() }, inside("it is a child process")))
             }
-            (None, Engine::Vllm) => {
+            (None, engine) => {
                 problems.add(
                     Reason::NoEndpoint,
                     "spec.server.engine",
                     format!(
-                        "VLLM is not started without Kubernetes; start it yourself and give `--endpoint {}=URL`",
+                        "{} is not started without Kubernetes; start it yourself and give `--endpoint {}=URL`",
+                        engine.as_str(),
                         object.name
                     ),
                 );

@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::{Place, Problem, Problems, Reason, completion};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
-    Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec, ModelGatewaySpec,
-    ModelSource, RouteTimeout, Server,
+    Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec,
+    ModelGatewaySpec, ModelSource, RouteTimeout, Server, TensorParallel,
 };
 
 /// Mistakes of a ModelBackend.
@@ -130,7 +130,9 @@ fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
 }
 
 fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problems) {
+    let traits = server.engine.traits();
     match &spec.model.source {
+        None if traits.brings_model => {}
         None => problems.add(
             Reason::Invalid,
             "spec.model.source",
@@ -138,30 +140,76 @@ fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problem
         ),
         Some(source) => check_source(source, server.engine, problems),
     }
-    if server.engine == Engine::Embedded && spec.accelerator.is_some() {
+    if server.engine == Engine::Custom && server.image.is_none() {
         problems.add(
             Reason::Invalid,
-            "spec.accelerator",
-            "the Embedded engine runs on the CPU; remove it, or choose server.engine: VLLM",
+            "spec.server.image",
+            "is required with server.engine: Custom; name the image that serves the model",
         );
+    }
+    match &spec.accelerator {
+        Some(_) if traits.devices == Devices::Never => problems.add(
+            Reason::Invalid,
+            "spec.accelerator",
+            "the Embedded engine runs on the CPU; remove it, or choose another server.engine",
+        ),
+        Some(accelerator) => check_accelerator(accelerator, problems),
+        None => {}
     }
     check_env(&server.env, problems);
 }
 
+fn check_accelerator(accelerator: &Accelerator, problems: &mut Problems) {
+    let path = "spec.accelerator";
+    if accelerator.mig.is_some() && accelerator.resource_name.is_some() {
+        let message = "mig says which resource is asked for; remove resourceName or mig";
+        problems.add(Reason::Invalid, path, message);
+    }
+    if accelerator.mig.is_some() && accelerator.count != 1 {
+        let message = "no engine splits a model over MIG slices; set 1 and choose a larger mig.profile";
+        problems.add(Reason::Invalid, format!("{path}.count"), message);
+    }
+    let Some(parallel) = &accelerator.parallel else { return };
+    if parallel.pipeline.is_some_and(|pipeline| pipeline == 0 || !accelerator.count.is_multiple_of(pipeline))
+    {
+        let message = "count must be a multiple of it";
+        problems.add(Reason::Invalid, format!("{path}.parallel.pipeline"), message);
+    }
+    if let TensorParallel::Devices(tensor) = parallel.tensor
+        && tensor.checked_mul(accelerator.pipeline()) != Some(accelerator.count)
+    {
+        let message = "tensor times pipeline must be count; write Auto to have it reckoned";
+        problems.add(Reason::Invalid, format!("{path}.parallel.tensor"), message);
+    }
+}
+
 fn check_source(source: &ModelSource, engine: Engine, problems: &mut Problems) {
+    let traits = engine.traits();
     let kinds = [source.pvc.is_some(), source.http.is_some(), source.hf.is_some()];
     if kinds.iter().filter(|given| **given).count() != 1 {
         problems.add(Reason::Invalid, "spec.model.source", "give exactly one of pvc, http and hf");
     }
-    if source.hf.is_some() && engine != Engine::Vllm {
-        problems.add(Reason::Invalid, "spec.model.source.hf", "is for server.engine: VLLM; give pvc or http");
+    if let Some(hub) = &source.hf {
+        if !traits.reads_hub {
+            problems.add(
+                Reason::Invalid,
+                "spec.model.source.hf",
+                "is for the engines that fetch it themselves (VLLM, SGLang, TGI, LlamaCpp); give pvc or http",
+            );
+        } else if !traits.pins_hub && hub.revision.is_some() {
+            problems.add(
+                Reason::Invalid,
+                "spec.model.source.hf.revision",
+                "LlamaCpp fetches no revision; give http with sha256, or pvc, to pin the file",
+            );
+        }
     }
     if let Some(http) = &source.http {
-        if engine != Engine::Embedded {
+        if !traits.reads_file {
             problems.add(
                 Reason::Invalid,
                 "spec.model.source.http",
-                "is for server.engine: Embedded; give hf or pvc",
+                "is one file, for server.engine Embedded, LlamaCpp and Custom; give hf or pvc",
             );
         }
         if let Err(why) = http_url(&http.url) {

@@ -46,7 +46,7 @@ pub const BACKEND_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec",
-        rule: "!has(self.server) || has(self.model.source)",
+        rule: "!has(self.server) || has(self.model.source) || self.server.engine == 'Custom'",
         message: "spec.model.source: is required with spec.server; say where the model's files are",
     },
     Rule {
@@ -62,17 +62,52 @@ pub const BACKEND_RULES: &[Rule] = &[
     Rule {
         path: "spec",
         rule: "!(has(self.server) && self.server.engine == 'Embedded' && has(self.accelerator))",
-        message: "spec.accelerator: the Embedded engine runs on the CPU; remove it, or choose spec.server.engine: VLLM",
+        message: "spec.accelerator: the Embedded engine runs on the CPU; remove it, or choose another spec.server.engine",
     },
     Rule {
         path: "spec",
-        rule: "!(has(self.server) && self.server.engine != 'VLLM' && has(self.model.source) && has(self.model.source.hf))",
-        message: "spec.model.source.hf: is for spec.server.engine: VLLM; give pvc or http",
+        rule: "!(has(self.server) && has(self.model.source) && has(self.model.source.hf)) || self.server.engine in ['VLLM', 'SGLang', 'TGI', 'LlamaCpp']",
+        message: "spec.model.source.hf: is for spec.server.engine VLLM, SGLang, TGI and LlamaCpp, which fetch it themselves; give pvc or http",
     },
     Rule {
         path: "spec",
-        rule: "!(has(self.server) && self.server.engine != 'Embedded' && has(self.model.source) && has(self.model.source.http))",
-        message: "spec.model.source.http: is for spec.server.engine: Embedded; give hf or pvc",
+        rule: "!(has(self.server) && self.server.engine == 'LlamaCpp' && has(self.model.source) && has(self.model.source.hf) && has(self.model.source.hf.revision))",
+        message: "spec.model.source.hf.revision: LlamaCpp fetches no revision; give http with sha256, or pvc, to pin the file",
+    },
+    Rule {
+        path: "spec",
+        rule: "!(has(self.server) && has(self.model.source) && has(self.model.source.http)) || self.server.engine in ['Embedded', 'LlamaCpp', 'Custom']",
+        message: "spec.model.source.http: is one file, for spec.server.engine Embedded, LlamaCpp and Custom; give hf or pvc",
+    },
+    Rule {
+        path: "spec.server",
+        rule: "self.engine != 'Custom' || has(self.image)",
+        message: "spec.server.image: is required with spec.server.engine: Custom; name the image that serves the model",
+    },
+    Rule {
+        path: "spec.accelerator",
+        rule: "!(has(self.mig) && has(self.resourceName))",
+        message: "spec.accelerator: mig says which resource is asked for; remove resourceName or mig",
+    },
+    Rule {
+        path: "spec.accelerator",
+        rule: "!has(self.mig) || self.count == 1",
+        message: "spec.accelerator.count: no engine splits a model over MIG slices; set 1 and choose a larger spec.accelerator.mig.profile",
+    },
+    Rule {
+        path: "spec.accelerator",
+        rule: "!has(self.parallel) || !has(self.parallel.pipeline) || self.count % self.parallel.pipeline == 0",
+        message: "spec.accelerator.parallel.pipeline: spec.accelerator.count must be a multiple of it",
+    },
+    Rule {
+        path: "spec.accelerator",
+        rule: "!has(self.parallel) || !has(self.parallel.tensor) || type(self.parallel.tensor) != int || int(self.parallel.tensor) * (has(self.parallel.pipeline) ? self.parallel.pipeline : 1) == self.count",
+        message: "spec.accelerator.parallel.tensor: tensor times pipeline must be spec.accelerator.count; write Auto to have it reckoned",
+    },
+    Rule {
+        path: "spec.accelerator.parallel",
+        rule: "!has(self.tensor) || (type(self.tensor) == string ? self.tensor == 'Auto' : int(self.tensor) >= 1 && int(self.tensor) <= 64)",
+        message: "spec.accelerator.parallel.tensor: write Auto or a number from 1 to 64",
     },
     Rule {
         path: "spec.model.source",

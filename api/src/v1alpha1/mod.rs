@@ -4,6 +4,7 @@
 mod access;
 mod common;
 mod completion;
+mod engine;
 mod external;
 mod fim;
 mod gitlab_auth;
@@ -22,14 +23,14 @@ pub use common::{
 pub use completion::{
     Admission, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, SuffixScope, Variant,
 };
+pub use engine::{Accelerator, DEFAULT_DEVICE, Devices, Engine, EngineTraits, Mig, Parallel, TensorParallel};
 pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};
 pub use fim::{FimFamily, FimSpec};
 pub use gitlab_auth::GitlabAuth;
 #[cfg(feature = "crd")]
 pub use model_backend::ModelBackend;
 pub use model_backend::{
-    Accelerator, Engine, FakeServer, HfSource, HttpSource, ModelBackendSpec, ModelSource, ModelSpec,
-    PvcSource, Server,
+    FakeServer, HfSource, HttpSource, ModelBackendSpec, ModelSource, ModelSpec, PvcSource, Server,
 };
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;

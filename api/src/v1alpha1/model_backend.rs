@@ -3,8 +3,8 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Admission, EnvVar, ExternalServer, FimSpec, GoDuration, MonitoringSpec, Placement, Resources,
-    SecretKeyRef,
+    Accelerator, Admission, Engine, EnvVar, ExternalServer, FimSpec, GoDuration, MonitoringSpec, Placement,
+    Resources, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,8 @@ pub struct ModelBackendSpec {
     pub external: Option<ExternalServer>,
     /// Canned answers, with no model and no GPU: for trying the path and for tests.
     pub fake: Option<FakeServer>,
-    /// GPUs of each pod of `server`. Absent means one `nvidia.com/gpu` for VLLM and none for Embedded.
+    /// GPUs of each pod of `server`. Absent means one `nvidia.com/gpu` for VLLM, SGLang, TGI and Triton, and none for the
+    /// engines that run on a CPU too.
     pub accelerator: Option<Accelerator>,
     /// Pods of `server`; absent means 1.
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 1000)))]
@@ -79,7 +80,7 @@ pub struct ModelSpec {
     pub context_length: Option<u32>,
     /// How the model fills in between two texts. Absent: found out from the model's name.
     pub fim: Option<FimSpec>,
-    /// Where the model's files come from. Needed with `server`, refused with `external` and `fake`.
+    /// Where the model's files come from. Needed with `server` (but for Custom), refused with `external` and `fake`.
     pub source: Option<ModelSource>,
 }
 
@@ -90,9 +91,9 @@ pub struct ModelSpec {
 pub struct ModelSource {
     /// A file or folder on a PersistentVolumeClaim of the same namespace, mounted read-only.
     pub pvc: Option<PvcSource>,
-    /// One file, fetched before the engine starts. For the Embedded engine.
+    /// One file, fetched before the engine starts. For Embedded, LlamaCpp and Custom.
     pub http: Option<HttpSource>,
-    /// A repository on the Hugging Face hub; the engine fetches it. For VLLM.
+    /// A repository on the Hugging Face hub; the engine fetches it. For VLLM, SGLang, TGI and LlamaCpp.
     pub hf: Option<HfSource>,
 }
 
@@ -139,7 +140,7 @@ pub struct HfSource {
         )
     )]
     pub repo: String,
-    /// Commit, tag or branch; absent means the default branch.
+    /// Commit, tag or branch; absent means the default branch. LlamaCpp knows none.
     #[cfg_attr(
         feature = "crd",
         schemars(length(min = 1, max = 128), regex(pattern = r"^[-A-Za-z0-9._/]+$"))
@@ -156,7 +157,7 @@ pub struct HfSource {
 pub struct Server {
     /// Which program serves the model.
     pub engine: Engine,
-    /// Image; absent means the operator's default for the engine.
+    /// Image; absent means the operator's default for the engine. Custom has none and needs it.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 512)))]
     pub image: Option<String>,
     /// Arguments added after those the operator gives. No shell reads them.
@@ -172,17 +173,6 @@ pub struct Server {
     pub port: Option<u16>,
     /// CPU and memory of the engine's container. GPUs are asked for by `accelerator`.
     pub resources: Option<Resources>,
-}
-
-/// Programs that serve a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum Engine {
-    /// `modelgate-engine`, for one GGUF file on the CPU.
-    Embedded,
-    /// vLLM's OpenAI-compatible server.
-    #[serde(rename = "VLLM")]
-    Vllm,
 }
 
 /// Canned answers (the seed's `USE_FAKE_MODELS`).
@@ -201,23 +191,4 @@ pub struct FakeServer {
     /// Share of requests answered with an error, 0 to 1, spread evenly; absent means 0.
     #[cfg_attr(feature = "crd", schemars(range(min = 0.0, max = 1.0)))]
     pub fail_rate: Option<f64>,
-}
-
-/// GPUs of each pod.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Accelerator {
-    /// Devices in each pod; VLLM splits the model over them (tensor parallelism).
-    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 64)))]
-    pub count: u32,
-    /// Extended resource that stands for a device; absent means `nvidia.com/gpu`.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 3, max = 128),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-        )
-    )]
-    pub resource_name: Option<String>,
 }

@@ -29,6 +29,8 @@ pub struct Workload<'a> {
     pub service_account: Option<&'a str>,
     /// Nodes.
     pub placement: Option<&'a Placement>,
+    /// `nodeAffinity` that the devices ask for.
+    pub devices: Option<Value>,
     /// `initContainers`.
     pub init: Vec<Value>,
     /// `containers`.
@@ -57,6 +59,7 @@ impl Workload<'_> {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "nodeSelector": placement.node_selector,
+            "affinity": self.devices.map(|devices| json!({"nodeAffinity": devices})),
             "tolerations": non_empty(placement.tolerations.iter().map(|toleration| json!(toleration)).collect()),
             "initContainers": non_empty(self.init),
             "containers": self.containers,
@@ -93,6 +96,17 @@ pub fn container_security() -> Value {
 #[must_use]
 pub fn wait_before_stop(seconds: u32) -> Value {
     json!({"preStop": {"sleep": {"seconds": seconds}}})
+}
+
+/// A probe that only connects to a named port.
+#[must_use]
+pub fn tcp_probe(port: &str, period: u32, failures: u32) -> Value {
+    json!({
+        "tcpSocket": {"port": port},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    })
 }
 
 /// `GET` probe of a named port.

@@ -7,6 +7,13 @@ pub fn equal(left: &str, right: &str) -> bool {
     left == right || matches!((nano(left), nano(right)), (Some(left), Some(right)) if left == right)
 }
 
+/// The amount rounded up to whole units (bytes, devices); `None` when the text is no quantity or below zero.
+#[must_use]
+pub fn whole(text: &str) -> Option<u64> {
+    let nano = nano(text)?;
+    u64::try_from(nano.checked_add(999_999_999)?.checked_div(1_000_000_000)?).ok()
+}
+
 /// The amount in billionths.
 fn nano(text: &str) -> Option<i128> {
     let split =
@@ -54,7 +61,16 @@ fn multiplier(suffix: &str) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
-    use super::equal;
+    use super::{equal, whole};
+
+    #[test]
+    fn a_part_of_a_unit_counts_as_a_whole_one() {
+        for (text, units) in [("40Gi", 42_949_672_960), ("2", 2), ("1500m", 2), ("0", 0)] {
+            assert_eq!(whole(text), Some(units), "{text}");
+        }
+        assert_eq!(whole("-1"), None);
+        assert_eq!(whole("many"), None);
+    }
 
     #[test]
     fn amounts_are_equal_however_they_are_written() {

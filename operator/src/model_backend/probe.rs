@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use modelgate_api::names::{backend_child, service_fqdn};
-use modelgate_api::v1alpha1::{ExternalProtocol, Probe};
+use modelgate_api::v1alpha1::{Engine, ExternalProtocol, Probe};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -94,8 +94,18 @@ pub async fn prove(ctx: &Ctx, backend: &ValidatedBackend, applied: &Resources<Ap
             let subject = format!("{} complete={}", rollout.revision, rollout.complete);
             let service = backend_child(&backend.owner.name);
             let host = service_fqdn(&service, &backend.owner.namespace, &ctx.settings.render.cluster_domain);
-            let url = format!("http://{host}:{}/v1/completions", server.port);
-            remembered(ctx, uid, subject, None, complete_one(ctx, &url, &backend.model.name)).await
+            let base = format!("http://{host}:{}", server.port);
+            match server.server.engine {
+                // Its models' inputs have names of their own; the gateway, which knows the form, asks for a completion.
+                Engine::Triton => {
+                    let url = format!("{base}/v2/health/ready");
+                    remembered(ctx, uid, subject, None, ready(ctx, &url)).await
+                }
+                _ => {
+                    let url = format!("{base}/v1/completions");
+                    remembered(ctx, uid, subject, None, complete_one(ctx, &url, &backend.model.name)).await
+                }
+            }
         }
     }
 }
@@ -139,6 +149,13 @@ fn health_path(protocol: ExternalProtocol) -> &'static str {
 
 fn retry(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(Duration::from_secs(60))
+}
+
+async fn ready(ctx: &Ctx, url: &str) -> Result<(), String> {
+    match ctx.outbound.get(url, EXTERNAL).await?.status {
+        200 => Ok(()),
+        status => Err(format!("GET {url} answered {status}")),
+    }
 }
 
 async fn complete_one(ctx: &Ctx, url: &str, model: &str) -> Result<(), String> {

@@ -3,10 +3,11 @@
 use modelgate_api::compile::{Problem, Reason, check_backend};
 use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
 use modelgate_api::v1alpha1::{
-    Accelerator, Engine, ExternalServer, HfSource, HttpSource, ModelBackendSpec, ModelSpec, MonitoringSpec,
-    Placement, PvcSource, Server,
+    Accelerator, Devices, Engine, ExternalServer, HfSource, HttpSource, ModelBackendSpec, ModelSpec,
+    MonitoringSpec, Placement, PvcSource, Server,
 };
 
+use crate::args::Render;
 use crate::k8s::child::Owner;
 
 /// A backend that can be built.
@@ -50,15 +51,35 @@ pub struct ValidatedServer {
     pub monitoring: Option<MonitoringSpec>,
 }
 
+impl ValidatedServer {
+    /// The image of its pods.
+    #[must_use]
+    pub fn image(&self, render: &Render) -> String {
+        let default = || match (self.server.engine, self.accelerator.is_some()) {
+            (Engine::Vllm, _) => &render.vllm_image,
+            (Engine::SGLang, _) => &render.sglang_image,
+            (Engine::Tgi, _) => &render.tgi_image,
+            (Engine::LlamaCpp, true) => &render.llama_cpp_cuda_image,
+            (Engine::LlamaCpp, false) => &render.llama_cpp_image,
+            (Engine::Triton, _) => &render.triton_image,
+            // Custom always names one.
+            (Engine::Embedded | Engine::Custom, _) => &render.engine_image,
+        };
+        self.server.image.clone().unwrap_or_else(|| default().clone())
+    }
+}
+
 /// Where the model's files come from.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A claim.
     Claim(PvcSource),
-    /// A file behind a URL, for Embedded.
+    /// A file behind a URL.
     Http(HttpSource),
-    /// The hub, for VLLM.
+    /// The hub; the engine fetches it.
     Hub(HfSource),
+    /// The image or its arguments bring the model.
+    Image,
 }
 
 /// Checks everything and fills in defaults.
@@ -97,13 +118,13 @@ fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer>
         (Some(pvc), ..) => Source::Claim(pvc),
         (_, Some(http), _) => Source::Http(http),
         (.., Some(hub)) => Source::Hub(hub),
+        (None, None, None) if server.engine.traits().brings_model => Source::Image,
         (None, None, None) => return None,
     };
-    let accelerator = match server.engine {
-        Engine::Embedded => None,
-        Engine::Vllm => {
-            Some(spec.accelerator.clone().unwrap_or(Accelerator { count: 1, resource_name: None }))
-        }
+    let accelerator = match server.engine.traits().devices {
+        Devices::Never => None,
+        Devices::Optional => spec.accelerator.clone(),
+        Devices::Required => Some(spec.accelerator.clone().unwrap_or_else(Accelerator::one)),
     };
     Some(ValidatedServer {
         port: server.port.unwrap_or(DEFAULT_ENGINE_PORT),

@@ -2,32 +2,28 @@
 
 use serde_json::json;
 
-use super::engine::{EnginePod, Probes, claim, mount, scratch};
+use super::engine::{EnginePod, Probes, claim, fetch, mount, scratch};
+use super::facts::MODELS;
 use crate::args::Render;
-use crate::k8s::pods::{container_security, http_probe};
+use crate::k8s::pods::http_probe;
 use crate::model_backend::validate::{Source, ValidatedBackend, ValidatedServer};
 
-const MODELS: &str = "/models";
-
 pub(super) fn engine(backend: &ValidatedBackend, server: &ValidatedServer, render: &Render) -> EnginePod {
-    let image = server.server.image.clone().unwrap_or_else(|| render.engine_image.clone());
+    let image = server.image(render);
     let (file, volume, init) = match &server.source {
         Source::Claim(pvc) => (format!("{MODELS}/{}", pvc.path), claim(&pvc.claim), Vec::new()),
         Source::Http(http) => {
             let file = format!("{MODELS}/{}.gguf", http.sha256);
-            let fetch = json!({
-                "name": "fetch",
-                "image": image,
-                "imagePullPolicy": render.image_pull_policy,
-                "args": ["fetch", "--url", http.url, "--sha256", http.sha256, "--output", file],
-                "securityContext": container_security(),
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": [mount("models", MODELS, false)],
-            });
+            // By the pod's own image, which is the same program.
+            let mut fetch = fetch(http, &file, render);
+            if let Some(of_fetch) = fetch.get_mut("image") {
+                *of_fetch = json!(image);
+            }
             (file, scratch("models"), vec![fetch])
         }
-        // Validation lets only VLLM have it; the engine would say that the path does not exist.
+        // Validation lets other engines alone have them; the engine would say that the path does not exist.
         Source::Hub(hub) => (hub.repo.clone(), scratch("models"), Vec::new()),
+        Source::Image => (MODELS.into(), scratch("models"), Vec::new()),
     };
     EnginePod {
         args: args(backend, server, file),
@@ -35,6 +31,7 @@ pub(super) fn engine(backend: &ValidatedBackend, server: &ValidatedServer, rende
         command: None,
         env: Vec::new(),
         limits: Vec::new(),
+        ports: Vec::new(),
         probes: Probes {
             // Ten minutes to read a file from a slow volume.
             startup: http_probe("/health", "http", 2, 300),

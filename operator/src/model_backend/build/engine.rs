@@ -1,9 +1,11 @@
-//! What the Deployments of both engines share.
+//! What the Deployments of all engines share.
 
 use modelgate_api::names::backend_child;
-use modelgate_api::v1alpha1::EnvVar;
+use modelgate_api::v1alpha1::{EnvVar, HttpSource};
 use serde_json::{Map, Value, json};
 
+use super::devices;
+use super::facts::MODELS;
 use crate::args::Render;
 use crate::k8s::child::{Child, Owner, Prepared};
 use crate::k8s::pods::{Workload, container_security, wait_before_stop};
@@ -21,6 +23,8 @@ pub(super) struct EnginePod {
     pub env: Vec<Value>,
     /// Limits beside those of the user, such as GPUs.
     pub limits: Vec<(String, Value)>,
+    /// Ports beside that for requests.
+    pub ports: Vec<Port>,
     pub probes: Probes,
     pub mounts: Vec<Value>,
     pub volumes: Vec<Value>,
@@ -29,6 +33,12 @@ pub(super) struct EnginePod {
     pub progress_deadline: u32,
     /// Seconds to finish streams, the wait before the stop signal included.
     pub grace: u32,
+}
+
+/// A port with the name that Services and monitors use.
+pub(super) struct Port {
+    pub name: &'static str,
+    pub port: u16,
 }
 
 pub(super) struct Probes {
@@ -46,6 +56,11 @@ impl EnginePod {
     ) -> Child<Prepared> {
         let mut args = self.args;
         args.extend(server.server.args.iter().cloned());
+        let requests = Port { name: "http", port: server.port };
+        let ports: Value = std::iter::once(&requests)
+            .chain(&self.ports)
+            .map(|port| json!({"name": port.name, "containerPort": port.port, "protocol": "TCP"}))
+            .collect();
         let container = json!({
             "name": "engine",
             "image": self.image,
@@ -53,7 +68,7 @@ impl EnginePod {
             "command": self.command,
             "args": args,
             "env": merge_env(self.env, &server.server.env),
-            "ports": [{"name": "http", "containerPort": server.port, "protocol": "TCP"}],
+            "ports": ports,
             "resources": resources(server, self.limits),
             "startupProbe": self.probes.startup,
             "readinessProbe": self.probes.readiness,
@@ -72,6 +87,7 @@ impl EnginePod {
             grace: self.grace,
             service_account: None,
             placement: server.placement.as_ref(),
+            devices: server.accelerator.as_ref().and_then(devices::affinity),
             init: self.init,
             containers: vec![container],
             volumes: self.volumes,
@@ -104,6 +120,19 @@ fn resources(server: &ValidatedServer, limits: Vec<(String, Value)>) -> Value {
 /// A volume that lives and dies with the pod.
 pub(super) fn scratch(name: &str) -> Value {
     json!({"name": name, "emptyDir": {}})
+}
+
+/// The init container that fetches one file and refuses it when its digest differs.
+pub(super) fn fetch(http: &HttpSource, file: &str, render: &Render) -> Value {
+    json!({
+        "name": "fetch",
+        "image": render.engine_image,
+        "imagePullPolicy": render.image_pull_policy,
+        "args": ["fetch", "--url", http.url, "--sha256", http.sha256, "--output", file],
+        "securityContext": container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount("models", MODELS, false)],
+    })
 }
 
 /// The user's claim, read-only.

@@ -1,10 +1,15 @@
 //! Step 3: `ValidatedBackend` → objects. Pure; nothing but the spec and the operator's settings decides.
 
+mod custom;
+mod devices;
 mod embedded;
 mod engine;
+pub mod facts;
+mod program;
 mod service;
-mod vllm;
 
+use self::engine::Port;
+use self::facts::Metrics;
 use super::validate::{Place, ValidatedBackend};
 use crate::args::Render;
 use crate::k8s::child::{Child, Prepared};
@@ -32,15 +37,22 @@ pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared>
         return Resources { service: None, headless: None, deployment: None, monitor: None };
     };
     let owner = &backend.owner;
-    let engine = match server.server.engine {
-        Engine::Embedded => embedded::engine(backend, server, render),
-        Engine::Vllm => vllm::engine(backend, server, render),
+    let known = facts::facts(server.server.engine);
+    let engine = match known {
+        Some(facts) => program::engine(backend, server, facts, render),
+        None if server.server.engine == Engine::Custom => custom::engine(server, render),
+        None => embedded::engine(backend, server, render),
     };
+    let metrics = match known.map(|facts| facts.metrics) {
+        Some(Metrics::OwnPort(port)) => Some(Port { name: "metrics", port }),
+        Some(Metrics::SamePort) | None => None,
+    };
+    let scraped = metrics.as_ref().map_or("http", |port| port.name);
     let name = backend_child(&owner.name);
     Resources {
-        service: Some(service::service(owner, server.port)),
+        service: Some(service::service(owner, server.port, metrics.as_ref())),
         headless: Some(service::headless(owner, server.port)),
         deployment: Some(engine.deployment(owner, server, render)),
-        monitor: pods::monitor(owner, name, "http", server.monitoring.as_ref(), render),
+        monitor: pods::monitor(owner, name, scraped, server.monitoring.as_ref(), render),
     }
 }

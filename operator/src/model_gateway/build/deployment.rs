@@ -51,6 +51,7 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
         progress_deadline: 600,
         grace: GRACE,
         service_account: Some(name),
+        devices: None,
         placement: spec.placement.as_ref(),
         init: Vec::new(),
         containers: vec![container],
