@@ -3,16 +3,19 @@
 
 mod access;
 mod completion;
+mod route;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use access::{BasicAuthFiles, ClaimConfig, LimitConfig, ListenersConfig, RedisConfig, TlsFiles};
-
-use crate::v1alpha1::{
-    Boundary, Compat, DEFAULT_JWKS_CACHE, DataBoundary, ExternalProtocol, FimFamily, Probe, Protocol,
+pub use route::{
+    ConfigMapFile, HeaderConfig, HedgingConfig, MatchConfig, ProjectsConfig, RetriesConfig, RouteConfig,
+    TimeoutConfig, WeightedBackend,
 };
+
+use crate::v1alpha1::{Boundary, Compat, DEFAULT_JWKS_CACHE, ExternalProtocol, FimFamily, Probe, Protocol};
 
 pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
 
@@ -152,52 +155,6 @@ pub struct SecretFile {
     pub secret: String,
     /// Key of the Secret, and name of the file.
     pub key: String,
-}
-
-/// A route with every default filled in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteConfig {
-    /// Name of the route.
-    pub name: String,
-    /// Model names that it takes; a trailing `*` stands for any ending. Never empty.
-    pub models: Vec<String>,
-    /// How far source code may go.
-    pub data_boundary: DataBoundary,
-    /// Backends with their weights.
-    pub backends: Vec<WeightedBackend>,
-    /// Time limits.
-    pub timeout: TimeoutConfig,
-}
-
-/// A backend of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WeightedBackend {
-    /// Key in [`GatewayConfig::backends`].
-    pub name: String,
-    /// Relative share; 0 takes none.
-    pub weight: u32,
-}
-
-/// Time limits of a route, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TimeoutConfig {
-    /// Until the connection to a backend stands.
-    pub connect_ms: u64,
-    /// Until the answer's first byte.
-    pub first_byte_ms: u64,
-    /// Between two pieces of an answer.
-    pub idle_ms: u64,
-    /// Until the whole answer is there.
-    pub total_ms: u64,
-}
-
-impl Default for TimeoutConfig {
-    fn default() -> Self {
-        Self { connect_ms: 1_000, first_byte_ms: 30_000, idle_ms: 30_000, total_ms: 300_000 }
-    }
 }
 
 /// A backend with every default filled in.
@@ -351,6 +308,10 @@ impl GatewayConfig {
             Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => [None, None],
         });
         let credentials = credentials.flatten();
+        let projects = self.routes.iter().filter_map(|route| match &route.matches.projects {
+            Some(ProjectsConfig::Secret(file)) => Some(file),
+            _ => None,
+        });
         let listeners = &self.listeners;
         let certificates = listeners.tls.iter().chain(&listeners.metrics_tls);
         let certificates =
@@ -363,8 +324,20 @@ impl GatewayConfig {
             .chain(certificates)
             .chain(listeners.metrics_basic_auth.iter().map(|basic| &basic.username))
             .chain(redis)
+            .chain(projects)
             .map(|file| file.secret.clone())
             .collect();
+        names.into_iter().collect()
+    }
+
+    /// Names of the ConfigMaps that a gateway must mount besides its own, sorted and without repetition.
+    #[must_use]
+    pub fn config_maps(&self) -> Vec<String> {
+        let projects = self.routes.iter().filter_map(|route| match &route.matches.projects {
+            Some(ProjectsConfig::ConfigMap(file)) => Some(file.config_map.clone()),
+            _ => None,
+        });
+        let names: std::collections::BTreeSet<_> = projects.collect();
         names.into_iter().collect()
     }
 }

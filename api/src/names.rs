@@ -17,6 +17,10 @@ pub const CONFIG_DIR: &str = "/etc/modelgate/config";
 pub const CONFIG_FILE: &str = "config.yaml";
 /// Where a gateway pod finds its Secrets, a folder each.
 pub const SECRETS_DIR: &str = "/etc/modelgate/secrets";
+/// Where a gateway pod finds the ConfigMaps that its configuration names, a folder each.
+pub const CONFIG_MAPS_DIR: &str = "/etc/modelgate/configmaps";
+/// Key of a Secret or ConfigMap that lists projects, when none is named.
+pub const DEFAULT_PROJECTS_KEY: &str = "list.txt";
 /// Key of a Secret that holds a bearer token, when none is named.
 pub const DEFAULT_TOKEN_KEY: &str = "token";
 /// Key of a Secret that holds a Google credentials file, when none is named.

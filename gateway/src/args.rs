@@ -37,6 +37,9 @@ pub struct Args {
     /// Folder with one folder for each Secret and one file for each of its keys
     #[arg(long, env = "MODELGATE_SECRETS", value_name = "DIR", default_value = modelgate_api::names::SECRETS_DIR)]
     pub secrets: PathBuf,
+    /// Folder with one folder for each ConfigMap that a route names and one file for each of its keys
+    #[arg(long, env = "MODELGATE_CONFIG_MAPS", value_name = "DIR", default_value = modelgate_api::names::CONFIG_MAPS_DIR)]
+    pub config_maps: PathBuf,
     /// Folder with one folder for each claim that a model's source names; fetched models are kept there too
     #[arg(long, env = "MODELGATE_MODELS", value_name = "DIR")]
     pub models: Option<PathBuf>,
@@ -91,6 +94,8 @@ pub struct Settings {
     pub debug_listen: SocketAddr,
     /// Folder with Secrets.
     pub secrets: PathBuf,
+    /// Folder with ConfigMaps.
+    pub config_maps: PathBuf,
     /// Folder with models.
     pub models: Option<PathBuf>,
     /// Model files by backend.
@@ -167,6 +172,7 @@ impl Args {
             control_listen: self.control_listen,
             debug_listen: self.debug_listen,
             secrets: self.secrets,
+            config_maps: self.config_maps,
             models: self.models,
             model: model.into_iter().map(|(name, file)| (name, PathBuf::from(file))).collect(),
             endpoints,

@@ -7,8 +7,8 @@ use modelgate_api::compile::{Place, Problem, compile};
 use modelgate_api::contract::GatewayConfig;
 use modelgate_api::manifest::{DEFAULT_NAMESPACE, Object};
 use modelgate_api::v1alpha1::{
-    Auth, Compat, Completion, DataBoundary, FakeServer, ModelBackendSpec, ModelGatewaySpec, ModelSpec, Oidc,
-    Protocol, Route, RouteBackend,
+    Auth, Compat, Completion, FakeServer, ModelBackendSpec, ModelGatewaySpec, ModelSpec, Oidc, Protocol,
+    Route, RouteBackend,
 };
 
 /// Audience of the tokens that GitLab signs for code suggestions.
@@ -139,10 +139,8 @@ impl Legacy {
             auth: Some(Auth { oidc: oidc.collect(), anonymous: self.anonymous, ..Auth::default() }),
             routes: vec![Route {
                 name: "default".into(),
-                matches: None,
-                data_boundary: DataBoundary::Cluster,
-                backends: vec![RouteBackend { name: "fake".into(), weight: None }],
-                timeout: None,
+                backends: vec![RouteBackend { name: "fake".into(), ..RouteBackend::default() }],
+                ..Route::default()
             }],
             completion: Some(Completion { compat: Compat::Strict, ..Completion::default() }),
             ..ModelGatewaySpec::default()

@@ -11,7 +11,7 @@ use super::{Place, Problem, Problems, Reason, completion};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
     Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec,
-    ModelGatewaySpec, ModelSource, RouteTimeout, Server, TensorParallel,
+    ModelGatewaySpec, ModelSource, Server, TensorParallel,
 };
 
 /// Mistakes of a ModelBackend.
@@ -278,35 +278,7 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
     if let Some(wanted) = &spec.completion {
         completion::check(wanted, problems);
     }
-    let mut names = BTreeSet::new();
-    for (index, route) in spec.routes.iter().enumerate() {
-        let path = format!("spec.routes[{index}]");
-        if !names.insert(&route.name) {
-            problems.add(
-                Reason::Invalid,
-                format!("{path}.name"),
-                format!("\"{}\" is given twice", route.name),
-            );
-        }
-        if route.backends.is_empty() {
-            problems.add(Reason::Invalid, format!("{path}.backends"), "at least one backend is required");
-        }
-        let mut backends = BTreeSet::new();
-        for (position, backend) in route.backends.iter().enumerate() {
-            if !backends.insert(&backend.name) {
-                let message = format!("\"{}\" is given twice", backend.name);
-                problems.add(Reason::Invalid, format!("{path}.backends[{position}].name"), message);
-            }
-        }
-        if !route.backends.is_empty() && route.backends.iter().all(|backend| backend.weight == Some(0)) {
-            problems.add(
-                Reason::Invalid,
-                format!("{path}.backends"),
-                "every weight is 0; give one backend a weight",
-            );
-        }
-        check_timeout(&path, route.timeout.as_ref(), problems);
-    }
+    super::route::check(&spec.routes, problems);
     super::access::check(spec, problems);
 }
 
@@ -330,23 +302,6 @@ fn check_ports(spec: &ModelGatewaySpec, problems: &mut Problems) {
                 path,
                 format!("{port} is taken by the gateway itself; choose another"),
             );
-        }
-    }
-}
-
-fn check_timeout(path: &str, timeout: Option<&RouteTimeout>, problems: &mut Problems) {
-    let Some(timeout) = timeout else { return };
-    let fields = [
-        ("connect", &timeout.connect),
-        ("firstByte", &timeout.first_byte),
-        ("idle", &timeout.idle),
-        ("total", &timeout.total),
-    ];
-    for (field, value) in fields {
-        let path = format!("{path}.timeout.{field}");
-        check_duration(&path, value.as_ref(), problems);
-        if value.as_ref().is_some_and(|value| value.parse().is_ok_and(|span| span.is_zero())) {
-            problems.add(Reason::Invalid, path, "must be longer than 0");
         }
     }
 }

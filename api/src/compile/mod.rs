@@ -7,19 +7,17 @@ mod boundary;
 mod check;
 mod completion;
 mod gitlab;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::contract::{
-    BackendConfig, FORMAT_VERSION, GatewayConfig, RouteConfig, SecretFile, TimeoutConfig, WeightedBackend,
-};
+use crate::contract::{BackendConfig, FORMAT_VERSION, GatewayConfig, RouteConfig, SecretFile};
 use crate::manifest::Object;
 use crate::v1alpha1::{
-    Boundary, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, GoDuration, ModelBackendSpec,
-    ModelGatewaySpec, Protocol, Route, SecretKeyRef,
+    DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ModelBackendSpec, ModelGatewaySpec, Protocol, SecretKeyRef,
 };
 
 pub use access::network;
@@ -155,7 +153,7 @@ pub fn compile(
     }
     let routes = gateway.spec.routes.iter().enumerate();
     let routes: Vec<_> =
-        routes.map(|(index, route)| compile_route(index, route, &compiled, &mut problems)).collect();
+        routes.map(|(index, route)| route::compile(index, route, &compiled, &mut problems)).collect();
     if !problems.list.is_empty() {
         return Err(problems.into_list());
     }
@@ -220,61 +218,4 @@ fn not_found(name: &str, namespace: &str, known: &BTreeMap<&str, &Object<ModelBa
         format!("there are: {}", names.join(", "))
     };
     format!("no ModelBackend \"{name}\" in namespace \"{namespace}\" ({have}); create it or correct the name")
-}
-
-fn compile_route(
-    index: usize,
-    route: &Route,
-    backends: &BTreeMap<String, BackendConfig>,
-    problems: &mut Problems,
-) -> RouteConfig {
-    let mut models: Vec<String> = route.matches.clone().unwrap_or_default().models;
-    let derive = models.is_empty();
-    for (position, backend) in route.backends.iter().enumerate() {
-        let Some(config) = backends.get(&backend.name) else { continue };
-        if derive {
-            models.extend(std::iter::once(&config.model).chain(&config.aliases).cloned());
-        }
-        if route.data_boundary == DataBoundary::Cluster && config.boundary == Boundary::Outside {
-            problems.add(
-                Reason::DataBoundary,
-                format!("spec.routes[{index}].backends[{position}].name"),
-                format!(
-                    "backend \"{}\" is outside ({}) and this route keeps source code inside; set spec.routes[{index}].dataBoundary: External, or spec.external.boundary: Inside on the backend if it is yours",
-                    backend.name, config.boundary_reason
-                ),
-            );
-        }
-    }
-    let mut seen = BTreeSet::new();
-    models.retain(|model| seen.insert(model.clone()));
-    RouteConfig {
-        name: route.name.clone(),
-        models,
-        data_boundary: route.data_boundary,
-        backends: route
-            .backends
-            .iter()
-            .map(|backend| WeightedBackend {
-                name: backend.name.clone(),
-                weight: backend.weight.unwrap_or(1),
-            })
-            .collect(),
-        timeout: compile_timeout(route),
-    }
-}
-
-fn compile_timeout(route: &Route) -> TimeoutConfig {
-    let wanted = route.timeout.clone().unwrap_or_default();
-    let default = TimeoutConfig::default();
-    let millis = |value: Option<GoDuration>, default| {
-        let parsed = value.and_then(|value| value.parse().ok());
-        parsed.and_then(|parsed| u64::try_from(parsed.as_millis()).ok()).unwrap_or(default)
-    };
-    TimeoutConfig {
-        connect_ms: millis(wanted.connect, default.connect_ms),
-        first_byte_ms: millis(wanted.first_byte, default.first_byte_ms),
-        idle_ms: millis(wanted.idle, default.idle_ms),
-        total_ms: millis(wanted.total, default.total_ms),
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Place, Reason, compile};
 use crate::contract::{ChildModel, GatewayConfig, Target, VertexTarget};
 use crate::manifest;
-use crate::v1alpha1::{Boundary, ExternalProtocol, Probe};
+use crate::v1alpha1::{Boundary, ExternalProtocol, Probe, Role};
 
 const GATEWAY: &str = "
 apiVersion: modelgate.dev/v1alpha1
@@ -231,7 +231,7 @@ fn each_mistake_is_named_with_its_field_and_its_fix() {
             EMBEDDED.into(),
             cluster(),
             Reason::Invalid,
-            "spec.routes[0].backends: every weight is 0",
+            "spec.routes[0].backends: no Primary has a weight",
         ),
         (
             "no length of time",
@@ -390,4 +390,34 @@ fn vertex_knows_its_address_and_whose_model_it_serves() {
             VertexTarget { project: "p".into(), location, publisher: publisher.into(), model: model.into() };
         assert_eq!(vertex.as_ref(), Some(&expected));
     }
+}
+
+#[test]
+fn a_route_carries_its_conditions_roles_and_limits_with_every_default() {
+    let backends = format!(
+        "{EMBEDDED}---{}",
+        EMBEDDED.replace("{name: b,", "{name: s,").replace("name: small", "name: other")
+    );
+    let gateway = GATEWAY.replace(
+        "backends: [{name: b}]",
+        "match: {paths: [\"/v2/*\"], languages: [python], percent: 12.5, headers: [{name: X-Team}], projects: {configMapRef: {name: pilots}}}
+      backends: [{name: b}, {name: s, role: Shadow}]
+      retries: {max: 1}
+      hedging: {after: 250ms}
+      timeout: {firstToken: 2s}",
+    );
+    let config = run(&gateway, &backends, &cluster()).expect("valid");
+    let route = &config.routes[0];
+    assert_eq!(route.models, ["small", "tiny"], "what a shadow serves is not served by the route");
+    assert_eq!(route.matches.millipercent, Some(12_500));
+    assert_eq!(route.matches.headers[0].name, "x-team");
+    let shares: Vec<_> = route.backends.iter().map(|used| (used.weight, used.role)).collect();
+    assert_eq!(shares, [(1, Role::Primary), (100, Role::Shadow)]);
+    assert_eq!((route.retries.max, route.retries.budget_percent), (1, 20));
+    assert_eq!(route.hedging.map(|hedging| (hedging.after_ms, hedging.budget_percent)), Some((Some(250), 5)));
+    assert_eq!((route.timeout.first_token_ms, route.timeout.first_byte_ms), (2_000, 30_000));
+    assert_eq!(config.config_maps(), ["pilots"]);
+    let secret = gateway.replace("configMapRef", "secretRef");
+    let config = run(&secret, &backends, &cluster()).expect("valid");
+    assert_eq!((config.config_maps(), config.secrets()), (vec![], vec!["gitlab-ca".into(), "pilots".into()]));
 }

@@ -245,8 +245,23 @@ pub const GATEWAY_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.routes[]",
-        rule: "self.backends.exists(b, !has(b.weight) || b.weight > 0)",
-        message: "spec.routes.backends: every weight is 0; give one backend a weight",
+        rule: "self.backends.exists(b, b.role == 'Primary' && (!has(b.weight) || b.weight > 0))",
+        message: "spec.routes.backends: no Primary has a weight; give one backend the role Primary and a weight above 0",
+    },
+    Rule {
+        path: "spec.routes[].backends[]",
+        rule: "self.role != 'Shadow' || !has(self.weight) || self.weight <= 100",
+        message: "spec.routes.backends.weight: a Shadow's weight is the share of requests that are copied, 0 to 100",
+    },
+    Rule {
+        path: "spec.routes[].match.projects",
+        rule: "[has(self.list), has(self.secretRef), has(self.configMapRef)].filter(x, x).size() == 1",
+        message: "spec.routes.match.projects: give exactly one of list, secretRef and configMapRef",
+    },
+    Rule {
+        path: "spec.routes[].match",
+        rule: "!has(self.paths) || self.paths.all(p, p.startsWith('/'))",
+        message: "spec.routes.match.paths: a path begins with /",
     },
     Rule {
         path: "spec.completion",

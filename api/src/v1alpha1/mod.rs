@@ -10,6 +10,7 @@ mod fim;
 mod gitlab_auth;
 mod model_backend;
 mod model_gateway;
+mod route;
 mod status;
 
 pub use access::{
@@ -17,8 +18,8 @@ pub use access::{
     MIN_JWKS_CACHE, MetricsListener, Redis, RequiredClaim, SecretRef, Store, jwks_cache,
 };
 pub use common::{
-    EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode, MonitoringSpec, Placement,
-    Quantity, Resources, SecretKeyRef, Toleration,
+    ConfigMapKeyRef, EnvVar, EnvVarSource, FieldSelector, GoDuration, KeySelector, MonitoringMode,
+    MonitoringSpec, Placement, Quantity, Resources, SecretKeyRef, Toleration,
 };
 pub use completion::{
     Admission, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, SuffixScope, Variant,
@@ -35,8 +36,11 @@ pub use model_backend::{
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{
-    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, DataBoundary, Expose, ExposeType, ModelGatewaySpec, Oidc,
-    Protocol, Route, RouteBackend, RouteMatch, RouteTimeout,
+    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, Expose, ExposeType, ModelGatewaySpec, Oidc, Protocol,
+};
+pub use route::{
+    DataBoundary, HeaderMatch, ProjectMatch, Role, Route, RouteBackend, RouteHedging, RouteMatch,
+    RouteRetries, RouteTimeout,
 };
 pub use status::{
     BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus,

@@ -4,7 +4,7 @@
 use super::ModelGatewayStatus;
 use super::{
     ApiKeys, Cache, Completion, GitlabAuth, GoDuration, Limit, Listeners, MonitoringSpec, Placement,
-    RequiredClaim, Resources, SecretKeyRef,
+    RequiredClaim, Resources, Route, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -118,83 +118,6 @@ pub struct Oidc {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
     pub claims: Vec<RequiredClaim>,
-}
-
-/// Which backends answer for which models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Route {
-    /// Name of the route, unique in the gateway; it labels metrics.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
-    )]
-    pub name: String,
-    /// Which requests the route takes; absent means those for a model that its backends serve.
-    #[serde(rename = "match")]
-    pub matches: Option<RouteMatch>,
-    /// How far source code may go: `Cluster` refuses backends outside, `External` allows them.
-    #[serde(default)]
-    pub data_boundary: DataBoundary,
-    /// Backends, chosen by weight.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 16)))]
-    pub backends: Vec<RouteBackend>,
-    /// Time limits of the route's requests.
-    pub timeout: Option<RouteTimeout>,
-}
-
-/// Which requests a route takes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct RouteMatch {
-    /// Model names that requests ask for; a trailing `*` stands for any ending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "crd", schemars(length(max = 64), inner(length(min = 1, max = 128))))]
-    pub models: Vec<String>,
-}
-
-/// How far source code may go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum DataBoundary {
-    /// Only to backends inside.
-    #[default]
-    Cluster,
-    /// Also to backends outside.
-    External,
-}
-
-/// A backend of a route.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct RouteBackend {
-    /// Name of a ModelBackend in the same namespace.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
-    )]
-    pub name: String,
-    /// Share of the route's requests, relative to the others; absent means 1, and 0 takes none.
-    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 1000)))]
-    pub weight: Option<u32>,
-}
-
-/// Time limits of a route's requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct RouteTimeout {
-    /// Until the connection to a backend stands; absent means 1s.
-    pub connect: Option<GoDuration>,
-    /// Until the answer's first byte; absent means 30s.
-    pub first_byte: Option<GoDuration>,
-    /// Between two pieces of an answer; absent means 30s.
-    pub idle: Option<GoDuration>,
-    /// Until the whole answer is there; absent means 5m.
-    pub total: Option<GoDuration>,
 }
 
 /// How the gateway is reached from outside the cluster.

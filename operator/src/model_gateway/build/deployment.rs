@@ -1,7 +1,7 @@
 //! The gateway's Deployment. The configuration's content is not part of its pod template: pods reload it while they run.
 //! Only a Secret that they do not mount yet, a port or an image makes new pods.
 
-use modelgate_api::names::{CONFIG_DIR, CONFIG_FILE, CONTROL_PORT, SECRETS_DIR};
+use modelgate_api::names::{CONFIG_DIR, CONFIG_FILE, CONFIG_MAPS_DIR, CONTROL_PORT, SECRETS_DIR};
 use serde_json::{Value, json};
 
 use crate::args::Render;
@@ -16,7 +16,7 @@ const GRACE: u32 = 60;
 
 pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render) -> Child<Prepared> {
     let (spec, config) = (&gateway.spec, &gateway.config);
-    let secrets = config.secrets();
+    let (secrets, maps) = (config.secrets(), config.config_maps());
     let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
     let container = json!({
         "name": "gateway",
@@ -28,6 +28,7 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
             "--metrics-listen", format!("0.0.0.0:{}", config.metrics_port),
             "--control-listen", format!("0.0.0.0:{CONTROL_PORT}"),
             "--secrets", SECRETS_DIR,
+            "--config-maps", CONFIG_MAPS_DIR,
         ],
         "ports": [
             port("http", config.http_port),
@@ -41,7 +42,7 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
         "lifecycle": wait_before_stop(WAIT_BEFORE_STOP),
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts(&secrets),
+        "volumeMounts": mounts(&secrets, &maps),
     });
     Workload {
         owner: &gateway.owner,
@@ -55,41 +56,49 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
         placement: spec.placement.as_ref(),
         init: Vec::new(),
         containers: vec![container],
-        volumes: volumes(name, &secrets),
+        volumes: volumes(name, &secrets, &maps),
         name: name.to_owned(),
     }
     .deployment()
 }
 
 /// Whole folders: a `subPath` would never see a change.
-fn mounts(secrets: &[String]) -> Vec<Value> {
+fn mounts(secrets: &[String], maps: &[String]) -> Vec<Value> {
     let mount = |name: String, path: String| json!({"name": name, "mountPath": path, "readOnly": true});
     let mut mounts = vec![mount("config".into(), CONFIG_DIR.into())];
-    mounts.extend(secrets.iter().map(|secret| mount(volume_name(secret), format!("{SECRETS_DIR}/{secret}"))));
+    mounts.extend(
+        secrets.iter().map(|secret| mount(volume_name("secret", secret), format!("{SECRETS_DIR}/{secret}"))),
+    );
+    mounts.extend(maps.iter().map(|map| mount(volume_name("map", map), format!("{CONFIG_MAPS_DIR}/{map}"))));
     mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
     mounts
 }
 
-/// A Secret that is missing keeps no pod from starting: the gateway says which backend lacks its credential.
-fn volumes(config_map: &str, secrets: &[String]) -> Vec<Value> {
+/// A Secret or ConfigMap that is missing keeps no pod from starting: the gateway says what lacks it.
+fn volumes(config_map: &str, secrets: &[String], maps: &[String]) -> Vec<Value> {
     let mut volumes = vec![json!({"name": "config", "configMap": {"name": config_map}})];
     volumes.extend(secrets.iter().map(
-        |secret| json!({"name": volume_name(secret), "secret": {"secretName": secret, "optional": true}}),
+        |secret| json!({"name": volume_name("secret", secret), "secret": {"secretName": secret, "optional": true}}),
     ));
+    volumes.extend(
+        maps.iter().map(
+            |map| json!({"name": volume_name("map", map), "configMap": {"name": map, "optional": true}}),
+        ),
+    );
     volumes.push(json!({"name": "tmp", "emptyDir": {}}));
     volumes
 }
 
-/// A volume's name is a DNS label of 63 characters, a Secret's a DNS name of 253: what does not fit is told apart by a
-/// hash, so the name depends on the Secret alone.
-fn volume_name(secret: &str) -> String {
+/// A volume's name is a DNS label of 63 characters, an object's a DNS name of 253: what does not fit is told apart by a
+/// hash, so the name depends on the object alone.
+fn volume_name(kind: &str, object: &str) -> String {
     use sha2::{Digest, Sha256};
 
-    let fits = secret.len() <= 56 && !secret.contains('.');
+    let fits = object.len() <= 56 && !object.contains('.');
     if fits {
-        return format!("secret-{secret}");
+        return format!("{kind}-{object}");
     }
-    let digest = Sha256::digest(secret.as_bytes());
+    let digest = Sha256::digest(object.as_bytes());
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("secret-{hash}")
+    format!("{kind}-{hash}")
 }
