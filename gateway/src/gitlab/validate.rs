@@ -211,12 +211,12 @@ impl Validator {
         read
     }
 
-    /// The literal 1, which `1.0` and `true` equal.
-    pub(super) fn one(&mut self, value: &Value) -> Option<u8> {
+    /// A literal, which floats of the same value equal, and `true` where it is 1.
+    pub(super) fn literal(&mut self, value: &Value, wanted: u8) -> Option<u8> {
         let equal = match value {
-            Value::Integer(digits) => digits == "1",
-            Value::Float(value) => value.to_bits() == 1.0_f64.to_bits(),
-            Value::Bool(value) => *value,
+            Value::Integer(digits) => *digits == wanted.to_string(),
+            Value::Float(value) => value.to_bits() == f64::from(wanted).to_bits(),
+            Value::Bool(value) => *value && wanted == 1,
             Value::Null | Value::Text(_) => false,
             Value::Array(_) | Value::Object(_) => {
                 let kind = if matches!(value, Value::Array(_)) { "list" } else { "dict" };
@@ -225,13 +225,82 @@ impl Validator {
             }
         };
         if equal {
-            return Some(1);
+            return Some(wanted);
         }
         let mut context = String::from("{\"given\":");
         write_scalar(&mut context, value);
-        context.push_str(",\"permitted\":[1]}");
-        self.refuse("unexpected value; permitted: 1", "value_error.const", Some(&context));
+        context.push_str(&format!(",\"permitted\":[{wanted}]}}"));
+        let message = format!("unexpected value; permitted: {wanted}");
+        self.refuse(&message, "value_error.const", Some(&context));
         None
+    }
+
+    /// An integer within bounds, both of which are allowed.
+    pub(super) fn bounded(&mut self, value: &Value, low: u32, high: u32) -> Option<u32> {
+        let read = self.integer(value)?;
+        let fits = |bound: u32, least: bool| match &read {
+            Integer::Small(value) if least => *value >= i128::from(bound),
+            Integer::Small(value) => *value <= i128::from(bound),
+            Integer::Big(digits) => digits.starts_with('-') != least,
+        };
+        if !fits(low, true) {
+            self.out_of_bounds("greater", "ge", &low.to_string());
+            return None;
+        }
+        if !fits(high, false) {
+            self.out_of_bounds("less", "le", &high.to_string());
+            return None;
+        }
+        match read {
+            Integer::Small(value) => u32::try_from(value).ok(),
+            Integer::Big(_) => None,
+        }
+    }
+
+    /// A float from 0 to 1, or what Python's `float()` makes one from.
+    pub(super) fn share(&mut self, value: &Value) -> Option<f64> {
+        let read = match value {
+            Value::Float(value) => Some(*value),
+            Value::Integer(digits) => digits.parse().ok(),
+            Value::Bool(value) => Some(f64::from(u8::from(*value))),
+            Value::Text(text) => strip(text).parse().ok(),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        match read {
+            None => self.refuse("value is not a valid float", "type_error.float", None),
+            // Nothing is as large as NaN.
+            Some(value) if value.is_nan() || value < 0.0 => self.out_of_bounds("greater", "ge", "0.0"),
+            Some(value) if value > 1.0 => self.out_of_bounds("less", "le", "1.0"),
+            fits => return fits,
+        }
+        None
+    }
+
+    fn out_of_bounds(&mut self, word: &str, kind: &str, limit: &str) {
+        let message = format!("ensure this value is {word} than or equal to {limit}");
+        let context = format!("{{\"limit_value\":{limit}}}");
+        self.refuse(&message, &format!("value_error.number.not_{kind}"), Some(&context));
+    }
+
+    /// A truth value.
+    pub(super) fn boolean(&mut self, value: &Value) -> Option<bool> {
+        match value {
+            Value::Bool(value) => Some(*value),
+            _ => {
+                self.refuse("value could not be parsed to a boolean", "type_error.bool", None);
+                None
+            }
+        }
+    }
+
+    /// Takes over what another validator refused.
+    pub(super) fn take_errors(&mut self, other: Self) {
+        self.errors.extend(other.errors);
+    }
+
+    /// Whether nothing was refused so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.is_empty()
     }
 
     /// A list, each item read by `read`; refused items leave the list none.

@@ -39,12 +39,15 @@ class Telemetry(BaseModel):
     errors: int
 
 
-class Payload(BaseModel):
-    prompt_version: Literal[1] = 1
+class Suggestions(BaseModel):
     project_path: Optional[constr(strip_whitespace=True, max_length=255)]
     project_id: Optional[int]
     current_file: CurrentFile
     telemetry: conlist(Telemetry, max_items=10) = []
+
+
+class Payload(Suggestions):
+    prompt_version: Literal[1] = 1
 
 
 app = FastAPI()
@@ -101,10 +104,10 @@ def encode(parts):
     return out
 
 
-def ask(content_type, body):
+def ask(content_type, body, path="/v2/completions"):
     headers = [] if content_type is None else [(b"content-type", content_type.encode("latin-1"))]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-             "path": "/v2/completions", "raw_path": b"/v2/completions", "query_string": b"", "root_path": "",
+             "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
              "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}
     status, chunks = None, []
 
@@ -311,4 +314,5 @@ def main():
     print("[\n" + ",\n".join(out) + "\n]")
 
 
-main()
+if __name__ == "__main__":
+    main()
