@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use crate::error::AuthFailure;
+use crate::gitlab::SuggestionSeries;
 use crate::series::HttpSeries;
 
 /// How a request ended.
@@ -136,6 +137,8 @@ pub struct Metrics {
     config_info: IntGaugeVec,
     /// Connections closed at once because too many were open.
     pub connections_shed: IntCounter,
+    /// What clients tell about earlier suggestions.
+    pub suggestions: SuggestionSeries,
 }
 
 type Made<F> = Result<F, prometheus::Error>;
@@ -206,6 +209,7 @@ impl Metrics {
             auth_failures,
             reload_successful: register(&registry, IntGauge::new(reload.0, reload.1)?)?,
             config_info: gauges(&registry, info, &["hash"])?,
+            suggestions: suggestions(&registry)?,
             connections_shed: register(&registry, IntCounter::new(shed.0, shed.1)?)?,
             registry,
         }
@@ -242,6 +246,15 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn suggestions(registry: &Registry) -> Made<SuggestionSeries> {
+    let family = |name, help| counters(registry, (name, help), &SuggestionSeries::LABELS);
+    Ok(SuggestionSeries {
+        requests: family("code_suggestions_requests_total", "Suggestions that clients say they asked for.")?,
+        accepts: family("code_suggestions_accepts_total", "Suggestions that clients say were accepted.")?,
+        errors: family("code_suggestions_errors_total", "Requests for suggestions that clients say failed.")?,
+    })
 }
 
 type Named = (&'static str, &'static str);

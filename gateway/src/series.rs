@@ -66,6 +66,20 @@ impl Handler {
         }
     }
 
+    /// Whether it is one of GitLab's that ask for code.
+    #[must_use]
+    pub fn is_gitlab_code(self) -> bool {
+        matches!(
+            self,
+            Self::GitlabCompletions
+                | Self::GitlabCodeCompletions
+                | Self::GitlabGenerations
+                | Self::GitlabExperimental
+                | Self::GitlabComponents
+                | Self::GitlabSuggestions
+        )
+    }
+
     /// The methods the path is meant for.
     #[must_use]
     pub fn method(self) -> Method {

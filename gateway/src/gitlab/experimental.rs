@@ -63,7 +63,8 @@ fn model(at: &mut Validator, value: &Value) -> Option<CodeRequest> {
     };
     at.at(Step::Name(class), |at| {
         let members = at.model(value)?;
-        let text = |at: &mut Validator, name| at.required(&members, name, |at, value| at.text(value, CONTENT));
+        let text =
+            |at: &mut Validator, name| at.required(&members, name, |at, value| at.text(value, CONTENT));
         let is_text = class == "ModelVertexTextBison";
         let prefix = text(at, if is_text { "content" } else { "prefix" });
         let suffix = if class == "ModelVertexCodeGecko" { text(at, "suffix") } else { Some(String::new()) };
@@ -97,8 +98,7 @@ fn refuse_name(at: &mut Validator, given: &Value) {
             text
         }
     };
-    let message =
-        format!("No match for discriminator 'name' and value {shown} (allowed values: {ALLOWED})");
+    let message = format!("No match for discriminator 'name' and value {shown} (allowed values: {ALLOWED})");
     let mut context = String::from("{\"discriminator_key\":\"name\",\"discriminator_value\":");
     write_scalar(&mut context, given);
     context.push_str(&format!(",\"allowed_values\":\"{ALLOWED}\"}}"));

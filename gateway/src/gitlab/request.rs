@@ -180,12 +180,7 @@ fn suggestions(at: &mut Validator, members: &Members<'_>, compat: Compat) -> Opt
     let project_id = at.optional(members, "project_id", Validator::integer);
     let file = at.required(members, "current_file", current_file);
     let told = telemetry(at, members, compat);
-    Some(CodeRequest {
-        project_path: project_path?,
-        project_id: project_id?,
-        telemetry: told?,
-        ..file?
-    })
+    Some(CodeRequest { project_path: project_path?, project_id: project_id?, telemetry: told?, ..file? })
 }
 
 pub(super) fn current_file(at: &mut Validator, value: &Value) -> Option<CodeRequest> {

@@ -20,9 +20,8 @@ const MOST: u64 = 10_000;
 /// Engines that answers name: this gateway's and those of 2023.
 const ENGINES: [&str; 4] = ["modelgate", "vertex-ai", "codegen", "fake-palm-engine"];
 /// Languages that answers name.
-const LANGUAGES: [&str; 13] = [
-    "c", "cpp", "csharp", "go", "java", "js", "kotlin", "php", "python", "ruby", "rust", "scala", "ts",
-];
+const LANGUAGES: [&str; 13] =
+    ["c", "cpp", "csharp", "go", "java", "js", "kotlin", "php", "python", "ruby", "rust", "scala", "ts"];
 
 /// What became of earlier suggestions of one model. Counts that no counter takes, such as −1, are moved to the nearest that
 /// it does: the original counted them after the model had been paid for, and failed.
@@ -104,7 +103,9 @@ pub fn telemetry_of_headers(headers: &HeaderMap) -> Option<Telemetry> {
             ..Telemetry::default()
         }),
         _ => {
-            tracing::debug!("X-GitLab-CS-Requests, -Accepts and -Errors are not all whole numbers; they are not counted");
+            tracing::debug!(
+                "X-GitLab-CS-Requests, -Accepts and -Errors are not all whole numbers; they are not counted"
+            );
             None
         }
     }

@@ -17,10 +17,8 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use crate::app::Gateway;
-use crate::complete;
 use crate::config::snapshot::Snapshot;
 use crate::error::GatewayError;
-use crate::gitlab::Unit;
 use crate::series::Handler;
 use crate::server::record::Record;
 use parse::Call;
@@ -41,20 +39,16 @@ pub async fn handle(
         return Ok(reply);
     }
     record.set_caller(auth::check(snapshot, parts, record.handler).await?);
-    if record.handler == Handler::GitlabToken {
-        return gitlab::token(snapshot, parts, record);
+    match record.handler {
+        Handler::GitlabToken => return gitlab::token(snapshot, parts, record),
+        Handler::GitlabModels => return gitlab::definitions(snapshot, parts, record),
+        handler if handler.is_gitlab_code() => {
+            return gitlab::code(gateway, snapshot, parts, body, record).await;
+        }
+        _ => {}
     }
     match parse::call(record.handler, parts, body).await? {
         Call::Models => Ok(respond::models(snapshot, record)),
-        Call::Gitlab(request) => {
-            gitlab::entitle(snapshot, record, Unit::Complete)?;
-            let route = route::first(snapshot)?;
-            let mut task = request.into_task();
-            task.unavailable = complete::unavailable_for_gitlab(snapshot);
-            task.headers = prompt::traced(parts, &record.request_id);
-            let completed = complete::run(gateway, snapshot, &route, task, record).await?;
-            Ok(respond::gitlab(snapshot, &completed, record))
-        }
         Call::OpenAi(request) => {
             let route = route::of_model(snapshot, &request.head.model)?;
             let rendered = prompt::pass_through(request, parts, &record.request_id);

@@ -1,18 +1,17 @@
 //! Path, method and size-capped body → a [`Call`].
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::HeaderValue;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use modelgate_api::v1alpha1::Protocol;
+use modelgate_api::v1alpha1::{Compat, Protocol};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::snapshot::Snapshot;
 use crate::dialect::openai::{self, Api, Head};
 use crate::error::GatewayError;
-use crate::gitlab::{self, CompletionRequest};
 use crate::limits;
 use crate::series::Handler;
 
@@ -20,8 +19,6 @@ use crate::series::Handler;
 pub enum Call {
     /// The list of models.
     Models,
-    /// GitLab's code completion.
-    Gitlab(Box<CompletionRequest>),
     /// OpenAI's completion or chat.
     OpenAi(OpenAiCall),
 }
@@ -42,7 +39,15 @@ pub fn handler(path: &str, snapshot: &Snapshot) -> Handler {
     match path {
         "/v2/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCompletions,
         "/v2/code/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCodeCompletions,
+        "/v2/code/generations" if snapshot.serves(Protocol::GitLab) => Handler::GitlabGenerations,
+        "/v2/experimental/code/completions" if snapshot.serves(Protocol::GitLab) => {
+            Handler::GitlabExperimental
+        }
         "/v1/code/user_access_token" if snapshot.serves(Protocol::GitLab) => Handler::GitlabToken,
+        // The gateway of 2023 had none of these.
+        "/v3/code/completions" if is_current(snapshot) => Handler::GitlabComponents,
+        "/v4/code/suggestions" if is_current(snapshot) => Handler::GitlabSuggestions,
+        "/v1/models/definitions" if is_current(snapshot) => Handler::GitlabModels,
         "/v1/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Completions,
         "/v1/chat/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Chat,
         "/v1/models" if snapshot.serves(Protocol::OpenAI) => Handler::Models,
@@ -50,6 +55,10 @@ pub fn handler(path: &str, snapshot: &Snapshot) -> Handler {
         "/monitoring/ready" => Handler::Ready,
         _ => Handler::Other,
     }
+}
+
+fn is_current(snapshot: &Snapshot) -> bool {
+    snapshot.serves(Protocol::GitLab) && snapshot.config.compat == Compat::Current
 }
 
 /// Reads what the request asks for. The caller has been let in.
@@ -62,18 +71,6 @@ pub async fn call(handler: Handler, parts: &Parts, body: Incoming) -> Result<Cal
     }
     check_method(handler, parts)?;
     let api = match handler {
-        Handler::GitlabCompletions | Handler::GitlabCodeCompletions => {
-            let body = read(parts, body, limits::GITLAB_BODY_BYTES).await?;
-            let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
-            // A type that is no text matches none.
-            let content_type = content_type.map(|value| value.unwrap_or("?"));
-            let request = gitlab::parse_completion(content_type, &body).map_err(|rejection| {
-                let status =
-                    StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-                GatewayError::Rejected { status, body: rejection.body.into() }
-            })?;
-            return Ok(Call::Gitlab(Box::new(request)));
-        }
         Handler::Completions => Api::Completions,
         Handler::Chat => Api::Chat,
         _ => return Ok(Call::Models),
@@ -102,7 +99,12 @@ fn redirect(parts: &Parts) -> Option<GatewayError> {
     let path = parts.uri.path().strip_suffix('/')?;
     if !matches!(
         path,
-        "/v2/completions" | "/v2/code/completions" | "/monitoring/healthz" | "/monitoring/ready"
+        "/v2/completions"
+            | "/v2/code/completions"
+            | "/v2/code/generations"
+            | "/v2/experimental/code/completions"
+            | "/monitoring/healthz"
+            | "/monitoring/ready"
     ) {
         return None;
     }
@@ -114,7 +116,7 @@ fn redirect(parts: &Parts) -> Option<GatewayError> {
 }
 
 /// Reads a body of at most `limit` bytes, within the limits of time.
-async fn read(parts: &Parts, mut body: Incoming, limit: usize) -> Result<Bytes, GatewayError> {
+pub(super) async fn read(parts: &Parts, mut body: Incoming, limit: usize) -> Result<Bytes, GatewayError> {
     let too_large = GatewayError::BodyTooLarge { limit };
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

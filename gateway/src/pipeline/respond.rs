@@ -1,7 +1,7 @@
 //! Results → answers in the caller's protocol.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,11 +12,10 @@ use serde_json::json;
 use super::dispatch::{self, Upstream};
 use super::parse;
 use crate::app::Gateway;
-use crate::complete::Completed;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dialect::openai;
 use crate::error::{GatewayError, is_callers_fault};
-use crate::gitlab::{self, Answer, Choice, error_bodies};
+use crate::gitlab::{self, error_bodies};
 use crate::metrics::{Metrics, Outcome};
 use crate::series::Handler;
 use crate::server::body::{Passing, ResponseBody};
@@ -25,9 +24,9 @@ use crate::server::record::Record;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// Tells the truth about a completion that the protocol makes look like a success.
-const OUTCOME: HeaderName = HeaderName::from_static("x-modelgate-outcome");
-/// Engine of the model in GitLab's answers.
-const ENGINE: &str = "modelgate";
+pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-modelgate-outcome");
+/// Code points of an unknown path that are said back.
+const SHOWN_PATH: usize = 128;
 /// Headers of a backend's answer that clients get to see.
 const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
 
@@ -91,6 +90,8 @@ pub struct Asked {
     shape: Shape,
     handler: Handler,
     compat: Compat,
+    /// Where nothing is served.
+    unknown: Option<String>,
     preflight: bool,
     cors: Vec<(HeaderName, HeaderValue)>,
 }
@@ -102,7 +103,9 @@ impl Asked {
         let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
         let cors = if shape == Shape::GitLab { gitlab::simple_headers(&parts.headers) } else { Vec::new() };
         let preflight = shape == Shape::GitLab && gitlab::preflight(&parts.method, &parts.headers).is_some();
-        Self { shape, handler, compat: snapshot.config.compat, preflight, cors }
+        let unknown =
+            (handler == Handler::Other).then(|| parts.uri.path().chars().take(SHOWN_PATH).collect());
+        Self { shape, handler, compat: snapshot.config.compat, unknown, preflight, cors }
     }
 
     /// Headers that every answer carries.
@@ -164,31 +167,6 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
         .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": modelgate_api::PRODUCT_ID}))
         .collect();
     whole(StatusCode::OK, JSON, json!({"object": "list", "data": data}).to_string())
-}
-
-/// A completion in GitLab's contract.
-pub fn gitlab(snapshot: &Snapshot, completed: &Completed, record: &Record) -> Reply {
-    let compat = snapshot.config.compat;
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let choices: Vec<_> = completed
-        .choices
-        .iter()
-        .map(|choice| Choice { text: &choice.text, finish_reason: choice.finish.as_str() })
-        .collect();
-    let experiments: Vec<_> =
-        completed.experiments.iter().map(|(name, variant)| (name.as_str(), *variant)).collect();
-    let answer = Answer {
-        id: &record.request_id,
-        engine: ENGINE,
-        name: &completed.model,
-        lang: completed.language.filter(|_| !(completed.is_swallowed() && compat == Compat::Strict)),
-        experiments: &experiments,
-        created,
-        choices: &choices,
-    };
-    let mut reply = whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, compat));
-    reply.headers.insert(OUTCOME, HeaderValue::from_static(completed.outcome.as_str()));
-    reply
 }
 
 /// A backend's answer, passed on as it comes.
@@ -266,11 +244,24 @@ fn is_json_object(body: &[u8]) -> bool {
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
+/// Why a path of another GitLab service is not answered here.
+fn not_served(path: &str) -> String {
+    format!(
+        "Not Found: this gateway does not serve {path}; a route with match.paths for it, to a backend with external.protocol: GitLab, hands it on to another GitLab AI gateway"
+    )
+}
+
 fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
     let status = error.status();
+    let (current, outcome) = (asked.compat == Compat::Current, error.outcome());
     match error {
         GatewayError::Unauthorized(failure) => whole(status, JSON, failure.in_gitlabs_words().body()),
-        GatewayError::NotFound => whole(status, JSON, error_bodies::NOT_FOUND),
+        GatewayError::NotFound => match &asked.unknown {
+            Some(path) if asked.compat == Compat::Current => {
+                whole(status, JSON, error_bodies::detail(&not_served(path)))
+            }
+            _ => whole(status, JSON, error_bodies::NOT_FOUND),
+        },
         GatewayError::NotEntitled(_) => whole(status, JSON, error_bodies::detail(&error.to_string())),
         GatewayError::MethodNotAllowed { .. } => whole(status, JSON, error_bodies::METHOD_NOT_ALLOWED),
         GatewayError::RedirectSlash { .. } => {
@@ -278,7 +269,17 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
         }
         GatewayError::Rejected { status, body } => whole(*status, JSON, body.clone()),
         GatewayError::BodyTooLarge { .. } => whole(status, JSON, error_bodies::TOO_LARGE),
-        // Only `Strict` shows a backend's failure: as FastAPI shows an exception that nobody caught.
+        GatewayError::UpstreamStatus { status: StatusCode::TOO_MANY_REQUESTS, .. } if current => {
+            whole(status, JSON, error_bodies::TOO_MANY_REQUESTS)
+        }
+        _ if current
+            && (outcome == Outcome::UpstreamError
+                || outcome == Outcome::Timeout
+                || outcome == Outcome::Shed) =>
+        {
+            whole(StatusCode::SERVICE_UNAVAILABLE, JSON, error_bodies::INFERENCE_FAILED)
+        }
+        // As FastAPI shows an exception that nobody caught.
         _ if error.outcome() == Outcome::UpstreamError
             || error.outcome() == Outcome::Timeout
             || status == StatusCode::INTERNAL_SERVER_ERROR =>
@@ -286,9 +287,6 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
             let mut reply = whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "Internal Server Error");
             reply.headers.insert(OUTCOME, HeaderValue::from_static(error.outcome().as_str()));
             reply
-        }
-        GatewayError::Shed if asked.compat == Compat::Current => {
-            whole(status, JSON, error_bodies::INFERENCE_FAILED)
         }
         _ => whole(status, JSON, error_bodies::detail(&error.to_string())),
     }

@@ -1,0 +1,188 @@
+//! What a GitLab of today, and its editors, send: each as a client sends it, over sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{Gateway, Upstream, config, fake};
+
+async fn upstream() -> Upstream {
+    Upstream::start(|_| {
+        support::json(r#"{"choices":[{"text":"return 1","finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#)
+    })
+    .await
+}
+
+fn file() -> Value {
+    json!({"file_name": "app/a.py", "content_above_cursor": "def one():\n    ", "content_below_cursor": "\n"})
+}
+
+/// As GitLab's language server sends it: a space before the type, extras, no project.
+#[tokio::test]
+async fn the_language_server_gets_its_completion() {
+    let upstream = upstream().await;
+    let gateway = Gateway::start(&config(&[&upstream.url()], "")).await;
+    let body = json!({
+        "prompt_version": 1, "project_path": "", "project_id": -1, "intent": "completion", "choices_count": 1,
+        "current_file": file(), "generation_type": "empty_function", "user_instruction": "x",
+        "context": [{"type": "file", "name": "b.py", "content": "x = 1", "resolution_strategy": "open_tabs"}],
+        "telemetry": [{"model_engine": "modelgate", "model_name": "upstream-model", "lang": "python", "requests": 3, "accepts": 2, "errors": 0}],
+    });
+    let headers = [
+        ("content-type", " application/json"),
+        ("user-agent", "gitlab-language-server:8.0.0 (vscode:1.90.0)"),
+        ("x-gitlab-language-server-version", "8.0.0"),
+        ("x-gitlab-enabled-feature-flags", "one,two"),
+    ];
+    let answer = gateway.send(Method::POST, "/v2/completions", &headers, &body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let body = answer.json();
+    assert_eq!(body["choices"], json!([{"text": "return 1", "index": 0, "finish_reason": "stop"}]));
+    assert_eq!(body["id"], answer.header("x-request-id"));
+    let tokens = &body["model"]["tokens_consumption_metadata"];
+    assert_eq!((tokens["input_tokens"].as_u64(), tokens["output_tokens"].as_u64()), (Some(9), Some(3)));
+    assert_eq!(body["metadata"]["enabled_feature_flags"], json!(["one", "two"]));
+    let line = r#"code_suggestions_accepts_total{lang="python",model_engine="modelgate",model_name="upstream-model"} 2"#;
+    gateway.until_metric(line).await;
+}
+
+/// The requests of GitLab's health check and of its self-hosted set-up verification: a non-empty choice is wanted.
+#[tokio::test]
+async fn the_set_up_verification_of_a_self_hosted_gitlab_passes() {
+    let gateway = Gateway::start(&fake("def hello():\\n    pass", "")).await;
+    let model = json!({
+        "model_provider": "litellm", "model_name": "codestral", "model_identifier": "custom_openai/canned",
+        "model_endpoint": "http://127.0.0.1:9/v1", "model_api_key": "never-sent",
+    });
+    for (path, version, prompt) in [
+        ("/v2/code/completions", 1, Value::Null),
+        ("/v2/code/completions", 2, json!("def hello")),
+        ("/v2/code/generations", 2, json!("Write a hello world function")),
+        (
+            "/v2/code/generations",
+            3,
+            json!([{"role": "system", "content": "You write code"}, {"role": "user", "content": "hello"}]),
+        ),
+    ] {
+        let mut body = model.clone();
+        body["prompt_version"] = json!(version);
+        body["project_id"] = json!(1);
+        body["project_path"] = json!("gitlab-org/gitlab");
+        body["current_file"] = file();
+        body["prompt"] = prompt;
+        let answer = gateway.post(path, &body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path} {version}: {answer:?}");
+        assert_ne!(answer.json()["choices"][0]["text"].as_str().unwrap_or_default(), "", "{path} {version}");
+        assert_eq!(answer.json()["model"]["name"], "canned");
+    }
+    assert_eq!(gateway.get("/monitoring/healthz").await.status, StatusCode::OK);
+    let models = gateway.get("/v1/models/definitions").await.json();
+    assert_eq!(models["models"], json!([{"name": "canned", "identifier": "canned"}]));
+    assert_eq!(models["unit_primitives"][1]["feature_setting"], "code_generations");
+}
+
+#[tokio::test]
+async fn the_later_routes_answer_in_their_own_forms() {
+    let upstream = upstream().await;
+    let gateway = Gateway::start(&config(&[&upstream.url()], "")).await;
+    let of = |stream: bool| {
+        let mut payload = file();
+        payload["stream"] = json!(stream);
+        json!({"prompt_components": [
+            {"type": "code_editor_completion", "payload": payload, "metadata": {"source": "vscode", "version": "1"}},
+            {"type": "code_context", "payload": {"type": "file", "name": "b.py", "content": "x"}},
+        ]})
+        .to_string()
+    };
+    for path in ["/v3/code/completions", "/v4/code/suggestions"] {
+        let answer = gateway.post(path, &of(false)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let body = answer.json();
+        assert_eq!(body["choices"][0]["text"], "return 1");
+        assert_eq!(
+            body["metadata"]["model"],
+            json!({"engine": "modelgate", "name": "upstream-model", "lang": "python"})
+        );
+        assert!(body["metadata"]["timestamp"].as_u64().unwrap() > 1_700_000_000);
+    }
+    let raw = gateway.post("/v3/code/completions", &of(true)).await;
+    assert_eq!((raw.text.as_str(), raw.header("x-streaming-format")), ("return 1", ""));
+    assert!(raw.header("content-type").starts_with("text/event-stream"));
+    let events = gateway.post("/v4/code/suggestions", &of(true)).await;
+    assert_eq!(events.header("x-streaming-format"), "sse");
+    let kinds: Vec<&str> = events.text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(
+        (kinds.first(), kinds.last()),
+        (Some(&"stream_start"), Some(&"stream_end")),
+        "{}",
+        events.text
+    );
+    let text: String = events
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter_map(|data| serde_json::from_str::<Value>(data).ok())
+        .filter_map(|data| Some(data["choices"][0]["delta"]["content"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(text, "return 1");
+}
+
+#[tokio::test]
+async fn refusals_of_today_are_flat_and_of_2023_listed() {
+    for (compat, expected) in [
+        ("Current", r#"{"detail":"Validation error"}"#),
+        (
+            "Strict",
+            r#"{"detail":[{"loc":["body","current_file"],"msg":"field required","type":"value_error.missing"}]}"#,
+        ),
+    ] {
+        let text = fake("x", "") + &format!("  completion: {{compat: {compat}}}\n");
+        let gateway = Gateway::start(&text).await;
+        let answer = gateway.post("/v2/completions", "{}").await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (422, expected));
+        let later = gateway.post("/v4/code/suggestions", "{}").await;
+        assert_eq!(later.status.as_u16(), if compat == "Current" { 422 } else { 404 });
+    }
+}
+
+#[tokio::test]
+async fn experiments_with_fixed_models_go_to_the_model_that_they_name() {
+    let upstream = upstream().await;
+    let text = config(&[&upstream.url()], "  completion: {compat: Strict}\n")
+        .replace("aliases: [alias]", "aliases: [code-gecko]");
+    let gateway = Gateway::start(&text).await;
+    let path = "/v2/experimental/code/completions";
+    let body = |model: &str| {
+        format!(
+            r#"{{"id":"mine","file_name":"a.py","model":{{"name":"{model}","prefix":"p","suffix":"","parameters":{{}}}}}}"#
+        )
+    };
+    let answer = gateway.post(path, &body("code-gecko")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let created = answer.json()["created"].clone();
+    assert_eq!(
+        answer.text,
+        format!(
+            r#"{{"id":"mine","model":{{"engine":"modelgate","name":"upstream-model","lang":"python"}},"object":"code_completions","created":{created},"choices":[{{"text":"return 1","index":0,"finish_reason":"length"}}]}}"#
+        )
+    );
+    let unknown = gateway.post(path, &body("code-bison")).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_generation_of_2023_fails_where_its_completion_was_empty() {
+    let failing = Upstream::start(|_| support::with_status(StatusCode::BAD_REQUEST, "{}")).await;
+    let gateway = Gateway::start(&config(&[&failing.url()], "  completion: {compat: Strict}\n")).await;
+    let body = json!({"current_file": file()}).to_string();
+    let completion = gateway.post("/v2/code/completions", &body).await;
+    assert_eq!(
+        (completion.status.as_u16(), completion.json()["choices"][0]["text"].as_str()),
+        (200, Some(""))
+    );
+    assert_eq!(completion.json()["model"]["lang"], "");
+    let generation = gateway.post("/v2/code/generations", &body).await;
+    assert_eq!((generation.status.as_u16(), generation.text.as_str()), (500, "Internal Server Error"));
+}
