@@ -6,13 +6,18 @@
 //! - [`language`]: which language a document is in.
 //! - [`text`]: documents as LF text, and the way back to their own line endings.
 //! - [`syntax`]: syntax trees under a cap of bytes and time.
+//! - [`family`]: special tokens and templates of the families of models that fill in.
+//! - [`gguf`]: what a model file says of its vocabulary.
 //! - [`post`]: what becomes of an answer, in twelve steps; [`eval`] measures them.
 
 pub mod eval;
+pub mod family;
+pub mod gguf;
 pub mod language;
 pub mod post;
 pub mod syntax;
 pub mod text;
 
+pub use family::Family;
 pub use language::{Language, detect};
 pub use text::{Document, Eol, Restore, SourceText};
