@@ -64,7 +64,7 @@ impl Gateway {
         let resolving = snapshot
             .verifier
             .clone()
-            .map(|verifier| AbortOnDropHandle::new(tokio::spawn(async move { verifier.resolve().await })));
+            .map(|verifier| AbortOnDropHandle::new(tokio::spawn(async move { verifier.maintain().await })));
         *self.resolving.lock().unwrap_or_else(PoisonError::into_inner) = resolving;
         prove::start(self, snapshot);
     }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use crate::gitlab::AuthError;
+use crate::keys::KeyRefusal;
+use crate::limit::Limited;
 use crate::metrics::Outcome;
 use crate::oidc::Refusal;
 
@@ -64,6 +66,15 @@ pub enum GatewayError {
         /// The model asked for, cut to a readable length.
         model: String,
     },
+    /// The caller's API key is not for the model.
+    #[error("this API key may not use the model `{model}`")]
+    ModelNotAllowed {
+        /// The model asked for, cut to a readable length.
+        model: String,
+    },
+    /// A limit is used up.
+    #[error("{}", .0.message())]
+    Limited(Box<Limited>),
     /// Too many requests are under way.
     #[error("the gateway is full; try again later")]
     Shed,
@@ -101,11 +112,13 @@ pub enum AuthFailure {
     Headers(AuthError),
     /// The token was refused.
     Token(Refusal),
+    /// The API key was refused.
+    Key(KeyRefusal),
 }
 
 impl AuthFailure {
     /// Every label, so that each series exists from the start.
-    pub const LABELS: [&'static str; 17] = [
+    pub const LABELS: [&'static str; 21] = [
         "header_missing",
         "header_malformed",
         "token_type",
@@ -122,7 +135,11 @@ impl AuthFailure {
         "expired",
         "not_yet_valid",
         "audience",
+        "claim",
         "keys_unavailable",
+        "key_unknown",
+        "key_expired",
+        "keys_file_unavailable",
     ];
 
     /// The same in the words of GitLab's contract, which tells nothing about the token.
@@ -130,7 +147,7 @@ impl AuthFailure {
     pub fn in_gitlabs_words(self) -> AuthError {
         match self {
             Self::Headers(error) => error,
-            Self::Token(_) => AuthError::Forbidden,
+            Self::Token(_) | Self::Key(_) => AuthError::Forbidden,
         }
     }
 
@@ -140,6 +157,7 @@ impl AuthFailure {
         match self {
             Self::Headers(error) => error.reason(),
             Self::Token(refusal) => refusal.reason(),
+            Self::Key(refusal) => refusal.reason(),
         }
     }
 }
@@ -150,7 +168,8 @@ impl GatewayError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotEntitled(_) => StatusCode::FORBIDDEN,
+            Self::NotEntitled(_) | Self::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RedirectSlash { .. } => StatusCode::TEMPORARY_REDIRECT,
@@ -173,6 +192,8 @@ impl GatewayError {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::NotEntitled(_) => "not_entitled",
+            Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::Limited(_) => "rate_limit_exceeded",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RedirectSlash { .. } => "redirect",
@@ -196,7 +217,10 @@ impl GatewayError {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unauthorized(_) | Self::NotEntitled(_) => Outcome::AuthFailed,
+            Self::Unauthorized(_) | Self::NotEntitled(_) | Self::ModelNotAllowed { .. } => {
+                Outcome::AuthFailed
+            }
+            Self::Limited(_) => Outcome::Limited,
             Self::Shed => Outcome::Shed,
             Self::UpstreamTimeout(_) => Outcome::Timeout,
             Self::UpstreamStatus { status, .. } if is_callers_fault(*status) => Outcome::ClientError,
@@ -256,7 +280,11 @@ mod tests {
             AuthFailure::Token(Refusal::Expired),
             AuthFailure::Token(Refusal::NotYetValid),
             AuthFailure::Token(Refusal::Audience),
+            AuthFailure::Token(Refusal::Claim),
             AuthFailure::Token(Refusal::Unavailable),
+            AuthFailure::Key(KeyRefusal::Unknown),
+            AuthFailure::Key(KeyRefusal::Expired),
+            AuthFailure::Key(KeyRefusal::Unavailable),
         ];
         assert_eq!(failures.map(AuthFailure::as_str), AuthFailure::LABELS);
     }

@@ -21,6 +21,8 @@ pub enum Outcome {
     AuthFailed,
     /// Turned away because the gateway was full.
     Shed,
+    /// Turned away by a limit of the caller, project or model.
+    Limited,
     /// A time limit passed.
     Timeout,
     /// The backend failed.
@@ -35,11 +37,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Success,
         Self::ClientError,
         Self::AuthFailed,
         Self::Shed,
+        Self::Limited,
         Self::Timeout,
         Self::UpstreamError,
         Self::InternalError,
@@ -55,6 +58,7 @@ impl Outcome {
             Self::ClientError => "client_error",
             Self::AuthFailed => "auth_failed",
             Self::Shed => "shed",
+            Self::Limited => "limited",
             Self::Timeout => "timeout",
             Self::UpstreamError => "upstream_error",
             Self::InternalError => "internal_error",
@@ -139,6 +143,12 @@ pub struct Metrics {
     pub connections_shed: IntCounter,
     /// What clients tell about earlier suggestions.
     pub suggestions: SuggestionSeries,
+    /// Requests turned away, by limit and kind.
+    pub(crate) limited: IntCounterVec,
+    /// Whether limits are counted in Redis, where they should be.
+    pub(crate) limit_store_up: IntGauge,
+    /// Questions to Redis that failed.
+    pub(crate) limit_store_failures: IntCounter,
 }
 
 type Made<F> = Result<F, prometheus::Error>;
@@ -201,6 +211,14 @@ impl Metrics {
             ("modelgate_config_last_reload_successful", "1 when the newest configuration is in force.");
         let info =
             ("modelgate_config_info", "Always 1; its label is the hash of the configuration in force.");
+        let limited =
+            ("modelgate_limited_requests_total", "Requests turned away by a limit, by its name and kind.");
+        let store = (
+            "modelgate_limit_store_up",
+            "1 while counts of limits are shared in Redis, 0 while each pod counts by itself.",
+        );
+        let failures =
+            ("modelgate_limit_store_failures_total", "Questions to Redis that failed or took too long.");
         let shed =
             ("modelgate_connections_shed_total", "Connections closed at once because too many were open.");
         Ok(Self {
@@ -210,6 +228,9 @@ impl Metrics {
             reload_successful: register(&registry, IntGauge::new(reload.0, reload.1)?)?,
             config_info: gauges(&registry, info, &["hash"])?,
             suggestions: suggestions(&registry)?,
+            limited: counters(&registry, limited, &["limit", "kind"])?,
+            limit_store_up: register(&registry, IntGauge::new(store.0, store.1)?)?,
+            limit_store_failures: register(&registry, IntCounter::new(failures.0, failures.1)?)?,
             connections_shed: register(&registry, IntCounter::new(shed.0, shed.1)?)?,
             registry,
         }

@@ -122,6 +122,8 @@ impl Issuer {
             issuer: self.url.clone(),
             audiences: vec!["ours".into(), "also-ours".into()],
             ca: None,
+            jwks_cache: None,
+            claims: Vec::new(),
         }
     }
 
@@ -615,7 +617,7 @@ async fn an_issuer_with_a_private_ca_is_trusted_by_that_ca_only() {
         (&issuer.url, Some(CaSource::Pem(b"nothing".to_vec())), "holds no certificate"),
         (&wrong_name, ca(), "not valid for name"),
     ] {
-        let settings = IssuerSettings { issuer: issuer_name.clone(), audiences: vec!["ours".into()], ca };
+        let settings = IssuerSettings { issuer: issuer_name.clone(), ca, ..issuer.settings() };
         let verifier = Verifier::new(vec![settings]);
         verifier.prefetch().await;
         let state = &verifier.states()[0];

@@ -2,6 +2,7 @@
 //! Each command is one file: its arguments as a `clap::Args`, and `run`, which prints its result to standard output and
 //! returns the exit code.
 
+mod keys;
 mod print_config;
 mod validate;
 
@@ -37,6 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration without serving it; tells every mistake at once
     Validate(validate::Validate),
+    /// Make, list, revoke and rotate API keys
+    Keys(keys::Keys),
     /// Show the settings and the configuration that would be in force, and where each value comes from; no secret is shown
     PrintConfig(Box<print_config::PrintConfig>),
 }
@@ -46,6 +49,7 @@ impl Command {
     pub async fn run(self, given: &Given) -> u8 {
         match self {
             Self::Validate(command) => command.run(),
+            Self::Keys(command) => command.run(),
             Self::PrintConfig(command) => command.run(given),
         }
     }

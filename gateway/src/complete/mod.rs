@@ -11,7 +11,7 @@ use crate::config::snapshot::{Route, Snapshot};
 use crate::error::GatewayError;
 use crate::gitlab;
 use crate::metrics::Outcome;
-use crate::pipeline::{dispatch, postprocess, prompt};
+use crate::pipeline::{admit, dispatch, postprocess, prompt};
 use crate::server::record::Record;
 
 use modelgate_api::v1alpha1::Compat;
@@ -35,13 +35,17 @@ pub fn unavailable_for_gitlab(snapshot: &Snapshot) -> Unavailable {
 /// The failure, where the task's `unavailable` lets it show.
 pub async fn run(
     _gateway: &Arc<Gateway>,
-    _snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<Snapshot>,
     route: &Arc<Route>,
     task: CompletionTask,
     record: &mut Record,
 ) -> Result<Completed, GatewayError> {
     let rendered = prompt::completion(&task);
-    let done = match dispatch::send(route, &rendered, record).await {
+    let done = match admit::completion(snapshot, route, &task, record).await {
+        Ok(()) => dispatch::send(route, &rendered, record).await,
+        Err(error) => Err(error),
+    };
+    let done = match done {
         Ok(upstream) => postprocess::whole(upstream, route, record).await,
         Err(error) => Err(error),
     };

@@ -16,11 +16,14 @@ use crate::backend::child::{self, Child};
 use crate::backend::{Backend, Parts};
 use crate::caller::Caller;
 use crate::gitlab::DirectAccess;
+use crate::keys::Keys;
+use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
 use crate::pipeline::auth;
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
+use crate::server::client::TrustedProxies;
 use crate::state::Changed;
 
 /// What snapshots are built with; the same for the whole life of the process.
@@ -49,6 +52,12 @@ pub struct Snapshot {
     pub verifier: Option<Arc<Verifier>>,
     /// Signs and checks tokens for direct access; absent without a key.
     pub direct_access: Option<Arc<DirectAccess>>,
+    /// API keys, where there is a file of them.
+    pub keys: Option<Arc<Keys>>,
+    /// How much each caller, project or model may use.
+    pub limits: Arc<Limits>,
+    /// Proxies whose word on the client's address counts.
+    pub proxies: TrustedProxies,
     /// The caller of everybody, where nobody is asked.
     pub nobody_asked: Arc<Caller>,
     /// Routes, in the order they are tried.
@@ -81,6 +90,14 @@ impl Snapshot {
                 .and_then(|gitlab| DirectAccess::new(gitlab, &workshop.secrets))
                 .map(Arc::new),
         };
+        let keys = previous.and_then(|old| old.keys.clone());
+        let keys = config.auth.api_keys.as_ref().map(|file| {
+            let path = workshop.secrets.path(file);
+            keys.filter(|keys| keys.path() == path).unwrap_or_else(|| Keys::start(path))
+        });
+        let limits =
+            Limits::build(&config, previous.map(|old| &old.limits), &workshop.secrets, &workshop.metrics);
+        let proxies = TrustedProxies::new(&config.listeners.trusted_proxies);
         let mut backends = BTreeMap::new();
         for name in config.backends.keys() {
             match backend(name, &config, models.get(name).cloned(), workshop, previous) {
@@ -96,7 +113,19 @@ impl Snapshot {
         let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, &backends))).collect();
         let nobody = Arc::new(BackendSeries::new(&workshop.metrics, &config.gateway, "", ""));
         let nobody_asked = Arc::new(Caller::anonymous());
-        Ok(Self { config, hash, verifier, direct_access, nobody_asked, routes, backends, nobody })
+        Ok(Self {
+            config,
+            hash,
+            verifier,
+            direct_access,
+            keys,
+            limits,
+            proxies,
+            nobody_asked,
+            routes,
+            backends,
+            nobody,
+        })
     }
 
     /// Whether clients may speak `protocol`.
@@ -108,7 +137,8 @@ impl Snapshot {
     /// Issuers as the state document shows them.
     #[must_use]
     pub fn issuers(&self) -> Vec<IssuerState> {
-        self.verifier.as_ref().map(|verifier| verifier.states()).unwrap_or_default()
+        let issuers = self.verifier.iter().flat_map(|verifier| verifier.states());
+        issuers.chain(self.keys.iter().map(|keys| keys.state())).collect()
     }
 
     /// Removes the metric series of backends that `self` has and `next` has not.

@@ -38,6 +38,7 @@ pub async fn serve(
     );
     record.handler = parse::handler(parts.uri.path(), &snapshot);
     record.set_operation_of_handler();
+    record.set_client(snapshot.proxies.client(connection.peer, &parts.headers));
     let asked = Asked::new(&parts, record.handler, &snapshot);
     let result = async {
         // In-flight: a bounded number, listed for people. Shed: the rest is turned away at once.
@@ -64,6 +65,9 @@ fn finish(reply: Reply, mut record: Record, asked: &Asked, draining: bool) -> Re
     let mut headers = reply.headers;
     if let Ok(id) = HeaderValue::from_str(&record.request_id) {
         headers.insert("x-request-id", id);
+    }
+    if let Some(limits) = record.limit_headers() {
+        headers.extend(limits.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     asked.add_headers(&mut headers, record.began.elapsed());
     if draining {

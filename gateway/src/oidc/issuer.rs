@@ -2,7 +2,7 @@
 //! cool-down allows, the last good keys while the issuer is away.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use modelgate_api::state::IssuerState;
@@ -10,6 +10,9 @@ use modelgate_api::state::IssuerState;
 use super::fetch::fetch;
 use super::keys::Key;
 use super::{IssuerSettings, Refusal, Timing};
+
+/// Share of their age at which keys are fetched again.
+const REFRESH_AHEAD: f32 = 0.8;
 
 /// Keys as they were fetched.
 pub(super) struct Fetched {
@@ -40,11 +43,31 @@ impl Issuer {
         }
     }
 
+    /// Whether keys of this generation are those in use and not too old.
+    pub(super) fn serves(&self, generation: u64) -> bool {
+        self.usable().is_some_and(|known| known.generation == generation)
+    }
+
+    /// Fetches keys that will soon be as old as they may be, so that no request ever does.
+    pub(super) async fn refresh_ahead(self: &Arc<Self>) {
+        let refresh_after = self.refresh_after();
+        let known = self.current.load_full();
+        match known {
+            Some(known) if known.at.elapsed() < refresh_after.mul_f32(REFRESH_AHEAD) => {}
+            Some(known) => self.fetch_once(known.generation).await,
+            None => self.fetch_once(0).await,
+        }
+    }
+
+    pub(super) fn refresh_after(&self) -> Duration {
+        self.settings.jwks_cache.unwrap_or(self.timing.refresh_after)
+    }
+
     /// Keys not older than allowed. Waits for a fetch only when there are none.
     pub(super) async fn keys(self: &Arc<Self>) -> Result<Arc<Fetched>, Refusal> {
         let Some(known) = self.usable() else { return self.refresh(self.generation()).await };
         let rested = |last: Option<Instant>| last.is_none_or(|at| at.elapsed() >= self.timing.cool_down);
-        let due = known.at.elapsed() > self.timing.refresh_after;
+        let due = known.at.elapsed() > self.refresh_after();
         if due && self.last_attempt.try_lock().is_ok_and(|last| rested(*last)) {
             let issuer = Arc::clone(self);
             let generation = known.generation;
@@ -106,5 +129,23 @@ impl Issuer {
     pub(super) fn state(&self) -> IssuerState {
         let message = self.message.lock().unwrap_or_else(PoisonError::into_inner).clone();
         IssuerState { issuer: self.settings.issuer.clone(), resolved: self.usable().is_some(), message }
+    }
+}
+
+#[cfg(test)]
+impl Issuer {
+    pub(super) fn for_tests() -> Self {
+        let settings = IssuerSettings {
+            issuer: "https://issuer.example".into(),
+            audiences: Vec::new(),
+            ca: None,
+            jwks_cache: None,
+            claims: Vec::new(),
+        };
+        Self::new(settings, Timing::default())
+    }
+
+    pub(super) fn set_for_tests(&self, generation: u64) {
+        self.current.store(Some(Arc::new(Fetched { keys: Vec::new(), generation, at: Instant::now() })));
     }
 }

@@ -2,11 +2,12 @@
 //! Connect discovery). The request path waits for the network only while an issuer's keys were never fetched, or when a
 //! token names a key not seen before; everything else is answered from memory.
 //!
-//! Keys are fetched again after 24 h and, when a token names an unknown one, at most every 30 s. While an issuer cannot
+//! Keys are fetched again ahead of an age (24 h unless `jwksCache` says otherwise) and, when a token names an unknown one, at most every 30 s. While an issuer cannot
 //! be reached its last keys stay good for 7 days: longer than any outage a team leaves unattended, shorter than a key
 //! whose removal was missed should live. Without keys every token is refused.
 
 mod cache;
+mod claims;
 mod fetch;
 mod issuer;
 mod keys;
@@ -35,6 +36,10 @@ pub struct IssuerSettings {
     pub audiences: Vec<String>,
     /// Certificates to trust instead of the system's.
     pub ca: Option<CaSource>,
+    /// Age at which its keys are fetched again; absent means [`Timing::refresh_after`].
+    pub jwks_cache: Option<Duration>,
+    /// Claims that a token must have, each with the values accepted.
+    pub claims: Vec<(String, Vec<String>)>,
 }
 
 /// Certificates, PEM.
@@ -45,6 +50,10 @@ pub enum CaSource {
     /// A file, read anew for each fetch, so that a changed one needs no restart.
     Path(PathBuf),
 }
+
+/// Between two looks at the age of keys.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Time limits, replaceable for tests.
 #[derive(Clone, Copy, Debug)]
@@ -113,9 +122,10 @@ impl Verifier {
         let mut refusal = Refusal::UnknownIssuer;
         for issuer in self.issuers.iter().filter(named) {
             match check(issuer, &parsed, now).await {
-                Ok(caller) => {
+                Ok((caller, generation)) => {
                     let caller = Arc::new(caller);
-                    self.cache.put(digest, Arc::clone(&caller), now);
+                    let of = Arc::clone(issuer);
+                    self.cache.put(digest, Arc::clone(&caller), of, generation, now);
                     return Ok(caller);
                 }
                 Err(error) => refusal = error,
@@ -135,6 +145,17 @@ impl Verifier {
         futures::future::join_all(self.issuers.iter().map(Issuer::keys)).await;
     }
 
+    /// Keeps the keys known: fetches until there are some, then ahead of their age, for ever. For a task of its own.
+    pub async fn maintain(&self) {
+        self.resolve().await;
+        let shortest = self.issuers.iter().map(|issuer| issuer.refresh_after()).min();
+        let pause = shortest.unwrap_or(self.timing.refresh_after) / 20;
+        loop {
+            tokio::time::sleep(pause.clamp(MIN_PAUSE, MAX_PAUSE)).await;
+            futures::future::join_all(self.issuers.iter().map(Issuer::refresh_ahead)).await;
+        }
+    }
+
     /// Fetches until the keys of every issuer are known; for a task of its own, so that the state is right without traffic.
     pub async fn resolve(&self) {
         let mut pause = self.timing.cold_retry;
@@ -149,7 +170,7 @@ impl Verifier {
     }
 }
 
-async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<Caller, Refusal> {
+async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<(Caller, u64), Refusal> {
     // Claims first: an expired or foreign token must not cause a fetch.
     parsed.check_claims(&issuer.settings, now)?;
     let keys = issuer.keys().await?;
@@ -157,10 +178,10 @@ async fn check(issuer: &Arc<Issuer>, parsed: &Parsed<'_>, now: u64) -> Result<Ca
         Err(Refusal::UnknownKey) => {
             let newer = issuer.refresh(keys.generation).await?;
             parsed.check_signature(&newer.keys)?;
+            Ok((parsed.caller(), newer.generation))
         }
-        checked => checked?,
+        checked => checked.map(|()| (parsed.caller(), keys.generation)),
     }
-    Ok(parsed.caller())
 }
 
 fn unix_now() -> u64 {

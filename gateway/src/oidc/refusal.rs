@@ -36,6 +36,9 @@ pub enum Refusal {
     /// `aud` holds none of ours.
     #[error("the token is for another audience; auth.oidc[].audiences lists those accepted")]
     Audience,
+    /// A claim of `auth.oidc[].claims` is missing or another.
+    #[error("the token lacks a claim that auth.oidc[].claims asks for")]
+    Claim,
     /// The issuer's keys are not known.
     #[error("the issuer's keys are not known; the state of the gateway says why")]
     Unavailable,
@@ -57,6 +60,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::Audience => "audience",
+            Self::Claim => "claim",
             Self::Unavailable => "keys_unavailable",
         }
     }

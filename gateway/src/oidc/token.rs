@@ -8,6 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::claims;
 use super::keys::Key;
 use super::{IssuerSettings, Refusal};
 use crate::caller::{Caller, Proof, tenant};
@@ -92,6 +93,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 /// A token taken apart, nothing of it believed.
 pub(super) struct Parsed<'a> {
     message: &'a str,
+    payload: &'a str,
     signature: &'a str,
     algorithm: Algorithm,
     kid: Option<String>,
@@ -120,7 +122,7 @@ pub(super) fn parse(token: &str) -> Result<Parsed<'_>, Refusal> {
     let algorithm = algorithm(&header.alg).ok_or(Refusal::Algorithm)?;
     let claims: Claims =
         json(payload).ok_or(Refusal::Malformed("the claims: iss, sub, aud and exp, each of its type"))?;
-    Ok(Parsed { message, signature, algorithm, kid: header.kid, claims })
+    Ok(Parsed { message, payload, signature, algorithm, kid: header.kid, claims })
 }
 
 /// Spelled exactly: `none`, HMAC and PSS are not here, so that no key is ever used with them.
@@ -136,7 +138,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     })
 }
 
-fn json<T: DeserializeOwned>(part: &str) -> Option<T> {
+pub(super) fn json<T: DeserializeOwned>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
@@ -164,7 +166,10 @@ impl Parsed<'_> {
             Audience::One(audience) => ours(audience),
             Audience::Many(audiences) => audiences.iter().any(ours),
         };
-        if meant { Ok(()) } else { Err(Refusal::Audience) }
+        if !meant {
+            return Err(Refusal::Audience);
+        }
+        claims::check(self.payload, &settings.claims)
     }
 
     /// Whether one of the issuer's keys made the signature. Keys that the header carries or points at are never looked at.

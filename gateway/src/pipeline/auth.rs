@@ -14,6 +14,7 @@ use crate::caller::Caller;
 use crate::config::snapshot::Snapshot;
 use crate::error::{AuthFailure, GatewayError};
 use crate::gitlab::{self, AuthError};
+use crate::keys::{self, KeyRefusal};
 use crate::oidc::{CaSource, IssuerSettings, Refusal, Verifier};
 use crate::secrets::Secrets;
 use crate::series::Handler;
@@ -21,8 +22,8 @@ use crate::series::Handler;
 /// How long a request waits for the keys of an issuer that was never reached: an editor gives up after 5 s.
 const KEYS_WAIT: Duration = Duration::from_secs(2);
 
-/// Lets the request in, or not, and says whom it speaks for. GitLab's paths, and every unknown one where GitLab's protocol is served, ask for GitLab's
-/// headers; the others for a bearer token.
+/// Lets the request in, or not, and says whom it speaks for. GitLab's paths, and every unknown one where GitLab's protocol
+/// is served, ask for GitLab's headers; the others for a bearer token, which is an API key if it begins like one.
 ///
 /// # Errors
 /// [`GatewayError::Unauthorized`].
@@ -40,9 +41,14 @@ pub async fn check(
         Shape::OpenAi => bearer(&parts.headers),
     };
     let token = token.map_err(|error| refused(AuthFailure::Headers(error)))?;
+    let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+    if shape == Shape::OpenAi && keys::is_key(token) {
+        let unavailable = Err(KeyRefusal::Unavailable);
+        let checked = snapshot.keys.as_ref().map_or(unavailable, |keys| keys.check(token));
+        return checked.map_err(|refusal| refused(AuthFailure::Key(refusal)));
+    }
     let caller = identify(snapshot, token).await.map_err(refused)?;
     if let Some(config) = &snapshot.config.auth.gitlab {
-        let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
         let agreed = match (shape, snapshot.config.compat) {
             // The gateway of 2023 compared nothing.
             (Shape::GitLab, Compat::Current) => gitlab::agree(&parts.headers, &caller),
@@ -97,6 +103,8 @@ pub fn verifier(auth: &AuthConfig, secrets: &Secrets) -> Option<Verifier> {
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
             ca: issuer.ca.as_ref().map(|file| CaSource::Path(secrets.path(file))),
+            jwks_cache: Some(Duration::from_secs(issuer.jwks_cache_seconds)),
+            claims: issuer.claims.iter().map(|claim| (claim.name.clone(), claim.values.clone())).collect(),
         })
         .collect();
     (!issuers.is_empty()).then(|| Verifier::new(issuers))

@@ -1,8 +1,10 @@
 //! One request from its head to its answer. The file order is the data flow:
-//! auth → parse → route → prompt → dispatch (the only network I/O) → postprocess → respond.
+//! auth → parse → route → admit → prompt → dispatch (the only network I/O) → postprocess → respond.
 
+pub mod admit;
 pub mod auth;
 pub mod body;
+pub mod cors;
 pub mod dispatch;
 pub mod gitlab;
 pub mod parse;
@@ -23,6 +25,9 @@ use crate::series::Handler;
 use crate::server::record::Record;
 use parse::Call;
 use respond::Reply;
+
+/// Names the project of a request of OpenAI's protocol.
+const PROJECT: &str = "openai-project";
 
 /// Answers a request or says why not.
 ///
@@ -51,6 +56,9 @@ pub async fn handle(
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::OpenAi(request) => {
             let route = route::of_model(snapshot, &request.head.model)?;
+            let project =
+                parts.headers.get(PROJECT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            admit::pass_through(snapshot, &route, &request, project, record).await?;
             let rendered = prompt::pass_through(request, parts, &record.request_id);
             let upstream = dispatch::send(&route, &rendered, record).await?;
             Ok(respond::pass_through(upstream, &route, record.began))

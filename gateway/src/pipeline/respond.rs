@@ -10,7 +10,7 @@ use modelgate_api::v1alpha1::{Compat, Protocol};
 use serde_json::json;
 
 use super::dispatch::{self, Upstream};
-use super::parse;
+use super::{cors, parse};
 use crate::app::Gateway;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dialect::openai;
@@ -101,8 +101,9 @@ impl Asked {
     #[must_use]
     pub fn new(parts: &Parts, handler: Handler, snapshot: &Snapshot) -> Self {
         let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
-        let cors = if shape == Shape::GitLab { gitlab::simple_headers(&parts.headers) } else { Vec::new() };
-        let preflight = shape == Shape::GitLab && gitlab::preflight(&parts.method, &parts.headers).is_some();
+        let origins = snapshot.config.listeners.cors_origins.as_deref();
+        let preflight = cors::preflight(parts, shape, origins).is_some();
+        let cors = cors::headers(parts, shape, origins);
         let unknown =
             (handler == Handler::Other).then(|| parts.uri.path().chars().take(SHOWN_PATH).collect());
         Self { shape, handler, compat: snapshot.config.compat, unknown, preflight, cors }
@@ -130,9 +131,8 @@ pub fn without_auth(
     record: &mut Record,
 ) -> Option<Reply> {
     let shape = Shape::of(record.handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
-    if shape == Shape::GitLab
-        && let Some(preflight) = gitlab::preflight(&parts.method, &parts.headers)
-    {
+    let origins = snapshot.config.listeners.cors_origins.as_deref();
+    if let Some(preflight) = cors::preflight(parts, shape, origins) {
         record.clear_operation();
         record.set_outcome(Outcome::Success);
         let mut reply = whole(preflight.status, TEXT, preflight.body);
@@ -158,7 +158,7 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
     let concrete =
         snapshot.routes.iter().flat_map(|route| &route.models).filter(|model| !model.ends_with('*'));
     for model in concrete {
-        if !names.contains(&model.as_str()) {
+        if !names.contains(&model.as_str()) && record.caller().is_none_or(|caller| caller.may_use(model)) {
             names.push(model);
         }
     }
@@ -211,6 +211,10 @@ pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &m
         GatewayError::UpstreamStatus { retry_after: Some(after), .. } => {
             reply.headers.insert(header::RETRY_AFTER, after.clone());
         }
+        GatewayError::Limited(limited) => {
+            reply.headers.extend(limited.headers.clone());
+            reply.headers.insert(header::RETRY_AFTER, limited.seconds().into());
+        }
         GatewayError::Shed => {
             reply.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -256,6 +260,7 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
     let (current, outcome) = (asked.compat == Compat::Current, error.outcome());
     match error {
         GatewayError::Unauthorized(failure) => whole(status, JSON, failure.in_gitlabs_words().body()),
+        GatewayError::Limited(_) => whole(status, JSON, error_bodies::TOO_MANY_REQUESTS),
         GatewayError::NotFound => match &asked.unknown {
             Some(path) if asked.compat == Compat::Current => {
                 whole(status, JSON, error_bodies::detail(&not_served(path)))

@@ -1,6 +1,7 @@
 //! Listeners and connections. The limits of a connection are set here, every one of them explicitly (`limits`).
 
 pub mod body;
+pub mod client;
 pub mod control;
 pub mod debug;
 pub mod drain;

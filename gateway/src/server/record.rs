@@ -12,6 +12,7 @@ use super::io::Busy;
 use crate::backend::Backend;
 use crate::caller::Caller;
 use crate::dialect::openai::Usage;
+use crate::limit::Ticket;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::series::{BackendSeries, Handler};
 
@@ -42,6 +43,8 @@ pub struct Record {
     usage: Option<Usage>,
     first_piece: Option<Instant>,
     peer: std::net::SocketAddr,
+    client: std::net::IpAddr,
+    ticket: Option<Ticket>,
     _busy: Busy,
 }
 
@@ -72,6 +75,8 @@ impl Record {
             usage: None,
             first_piece: None,
             peer: connection.peer,
+            client: connection.peer.ip().to_canonical(),
+            ticket: None,
             _busy: connection.activity.begin(request.version),
         }
     }
@@ -99,6 +104,28 @@ impl Record {
     /// It is no request for a model after all, such as a preflight.
     pub fn clear_operation(&mut self) {
         self.operation = None;
+    }
+
+    /// The client's address, as a trusted proxy tells it.
+    pub fn set_client(&mut self, client: std::net::IpAddr) {
+        self.client = client;
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn client(&self) -> std::net::IpAddr {
+        self.client
+    }
+
+    /// What limits reserved for it, until its answer has ended.
+    pub fn set_ticket(&mut self, ticket: Option<Ticket>) {
+        self.ticket = ticket;
+    }
+
+    /// Headers that tell of limits.
+    #[must_use]
+    pub fn limit_headers(&self) -> Option<&http::HeaderMap> {
+        self.ticket.as_ref().map(|ticket| &ticket.headers)
     }
 
     /// It speaks for this caller.
@@ -181,6 +208,7 @@ impl Record {
         tracing::info!(
             target: "access",
             request_id = %self.request_id,
+            client = %self.client,
             peer = %self.peer,
             tenant = self.caller.as_ref().map(|caller| caller.tenant.as_str()),
             handler = line.0,
@@ -200,6 +228,10 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            let used = self.usage.map(|usage| usage.prompt_tokens.saturating_add(usage.completion_tokens));
+            ticket.used(used, self.backend.is_some());
+        }
         self.write();
     }
 }
