@@ -3,7 +3,7 @@
 //! by themselves.
 
 use super::context::indentation;
-use super::{Change, Context, Guard};
+use super::{Change, Context, Guard, newline};
 
 /// Letters and digits that make the beginning of a line tell-tale.
 const TELLING: usize = 8;
@@ -16,20 +16,18 @@ const LONGEST_LINE: usize = 400;
 #[must_use]
 pub fn apply(text: &str, context: &Context<'_>, guard: &mut Guard<'_>) -> Option<Change> {
     let found = find(text, context)?;
+    let kept = text.get(..found.at)?;
     let kept = match found.kind {
-        Kind::WithinLine => {
-            let exact = text.get(..found.at)?;
-            let bare = exact.trim_end_matches('\n');
-            if bare.len() < exact.len() && guard.is_better(bare, exact) { bare } else { exact }
-        }
+        Kind::WholeLine => kept.to_owned(),
+        Kind::WithinLine => newline::settle(kept, context, guard),
         Kind::NextLines { gap } => {
-            let kept = text.get(..found.at)?;
-            kept.strip_suffix(gap).unwrap_or_else(|| without_line_feeds(kept, gap.matches('\n').count()))
+            let line_feeds = gap.matches('\n').count();
+            kept.strip_suffix(gap).unwrap_or_else(|| without_line_feeds(kept, line_feeds)).to_owned()
         }
     };
     let proven =
-        !found.is_weak || guard.is_better(kept, text) || context.fit(kept).excess < context.fit(text).excess;
-    (proven && guard.is_no_worse(kept, text)).then(|| Change::cut(kept))
+        !found.is_weak || guard.is_better(&kept, text) || context.fit(&kept).excess < context.fit(text).excess;
+    (proven && guard.is_no_worse(&kept, text)).then(|| Change::cut(&kept))
 }
 
 /// Can a stream be given up: do whole lines of the text after the cursor stand in the answer already?
@@ -46,7 +44,9 @@ fn without_line_feeds(text: &str, count: usize) -> &str {
 }
 
 enum Kind<'s> {
-    /// The suffix goes on in the cursor's line, or at once with a line of its own.
+    /// The suffix begins with a line of its own.
+    WholeLine,
+    /// The suffix goes on in the cursor's line.
     WithinLine,
     /// The suffix begins with this end of the cursor's line and these blank lines.
     NextLines { gap: &'s str },
@@ -82,20 +82,22 @@ fn find<'s>(text: &str, context: &Context<'s>) -> Option<Found<'s>> {
     }
     // A line of its own, with the indentation before it that the cursor has …
     let before = context.current_line();
-    let starts = std::iter::once(0).chain(text.match_indices('\n').filter_map(|(at, _)| {
-        text.get(at + 1..).filter(|line| line.starts_with(before)).map(|_| at + 1 + before.len())
-    }));
-    let whole_line = || earliest(text, suffix, starts, true);
+    if before.trim().is_empty() {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').filter_map(|(at, _)| {
+            text.get(at + 1..).filter(|line| line.starts_with(before)).map(|_| at + 1 + before.len())
+        }));
+        if let Some((at, lines, is_weak)) = earliest(text, suffix, starts, true) {
+            return Some(Found { at, kind: Kind::WholeLine, lines, is_weak });
+        }
+    }
     // … or the rest of one.
     let first = suffix.chars().next()?;
-    let within_line = || earliest(text, suffix, text.match_indices(first).map(|(at, _)| at), false);
-    let found = if before.trim().is_empty() { whole_line().or_else(within_line) } else { within_line() };
+    let (at, lines, is_weak) =
+        earliest(text, suffix, text.match_indices(first).map(|(at, _)| at), false)?;
     // An answer that ends the line, and as the line already ends, has taken it over.
     let rest = suffix.split_inclusive('\n').next()?;
-    let takes_over = rest.ends_with('\n') && text.ends_with(rest) && weight(rest) > 0;
-    let found = found
-        .map(|(at, lines, is_weak)| (at, lines, is_weak && !(takes_over && text.len() - at == rest.len())));
-    found.map(|(at, lines, is_weak)| Found { at, kind: Kind::WithinLine, lines, is_weak })
+    let takes_over = rest.ends_with('\n') && text.get(at..) == Some(rest) && weight(rest) > 0;
+    Some(Found { at, kind: Kind::WithinLine, lines, is_weak: is_weak && !takes_over })
 }
 
 /// The first offset at which the text goes on as `lines` does, with the equal lines and whether they prove little.
