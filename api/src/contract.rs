@@ -17,7 +17,7 @@ pub use route::{
 
 use crate::v1alpha1::{Boundary, Compat, DEFAULT_JWKS_CACHE, ExternalProtocol, FimFamily, Probe, Protocol};
 
-pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
+pub use completion::{AdmissionConfig, CompletionConfig, ExperimentConfig, PostProcessConfig, VariantConfig};
 
 /// Version of the format written today, `major.minor`.
 pub const FORMAT_VERSION: &str = "1.0";

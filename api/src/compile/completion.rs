@@ -4,14 +4,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Problems, Reason};
-use crate::contract::{AdmissionConfig, CompletionConfig, ExperimentConfig, VariantConfig};
-use crate::v1alpha1::{Admission, Completion, Experiment, GoDuration};
+use crate::contract::{
+    AdmissionConfig, CompletionConfig, ExperimentConfig, PostProcessConfig, VariantConfig,
+};
+use crate::v1alpha1::{Admission, Completion, Experiment, GoDuration, PostProcess, PostProcessStep};
 
 /// Longest deadline and queue timeout: no editor waits longer.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) fn check(completion: &Completion, problems: &mut Problems) {
     check_span("spec.completion.deadline", completion.deadline.as_ref(), problems);
+    if let Some(post_process) = &completion.post_process
+        && post_process.skip.contains(&PostProcessStep::Filter)
+        && (post_process.min_length.is_some() || post_process.comment_only.is_some())
+    {
+        let message = "minLength and commentOnly are for the step Filter; do not skip it, or remove them";
+        problems.add(Reason::Invalid, "spec.completion.postProcess", message);
+    }
     let mut names = BTreeSet::new();
     for (index, experiment) in completion.experiments.iter().enumerate() {
         let path = format!("spec.completion.experiments[{index}]");
@@ -55,6 +64,17 @@ pub(super) fn compile(completion: Completion) -> CompletionConfig {
         on_unavailable: completion.on_unavailable,
         empty_choice: completion.empty_choice,
         experiments: completion.experiments.into_iter().map(compile_experiment).collect(),
+        post_process: completion.post_process.map(compile_post_process).unwrap_or_default(),
+    }
+}
+
+fn compile_post_process(post_process: PostProcess) -> PostProcessConfig {
+    let default = PostProcessConfig::default();
+    let skip: BTreeSet<_> = post_process.skip.into_iter().collect();
+    PostProcessConfig {
+        skip: skip.into_iter().collect(),
+        min_length: post_process.min_length.unwrap_or(default.min_length),
+        comment_only: post_process.comment_only.unwrap_or(default.comment_only),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{EmptyChoice, OnUnavailable, SuffixScope};
+use crate::v1alpha1::{CommentOnly, EmptyChoice, OnUnavailable, PostProcessStep, SuffixScope};
 
 /// Limits and policies of completions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,26 @@ pub struct CompletionConfig {
     pub empty_choice: Option<EmptyChoice>,
     /// Experiments.
     pub experiments: Vec<ExperimentConfig>,
+    /// What is done with an answer.
+    pub post_process: PostProcessConfig,
+}
+
+/// What is done with a model's answer before an editor shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PostProcessConfig {
+    /// Steps that are left out.
+    pub skip: Vec<PostProcessStep>,
+    /// Characters, white space left out, that an answer needs to be shown.
+    pub min_length: u32,
+    /// What becomes of an answer that is nothing but a comment.
+    pub comment_only: CommentOnly,
+}
+
+impl Default for PostProcessConfig {
+    fn default() -> Self {
+        Self { skip: Vec::new(), min_length: 1, comment_only: CommentOnly::Drop }
+    }
 }
 
 impl Default for CompletionConfig {
@@ -31,6 +51,7 @@ impl Default for CompletionConfig {
             on_unavailable: None,
             empty_choice: None,
             experiments: Vec::new(),
+            post_process: PostProcessConfig::default(),
         }
     }
 }

@@ -269,6 +269,11 @@ pub const GATEWAY_RULES: &[Rule] = &[
         message: "spec.completion.deadline: must be longer than 0 and at most 1m",
     },
     Rule {
+        path: "spec.completion.postProcess",
+        rule: "!has(self.skip) || !self.skip.exists(s, s == 'Filter') || !(has(self.minLength) || has(self.commentOnly))",
+        message: "spec.completion.postProcess: minLength and commentOnly are for the step Filter; do not skip it, or remove them",
+    },
+    Rule {
         path: "spec.completion.experiments[]",
         rule: "self.variants.exists(v, v.weight > 0)",
         message: "spec.completion.experiments.variants: every weight is 0; give one variant a weight",

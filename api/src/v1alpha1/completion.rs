@@ -31,6 +31,60 @@ pub struct Completion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
     pub experiments: Vec<Experiment>,
+    /// What is done with a model's answer before an editor shows it.
+    pub post_process: Option<PostProcess>,
+}
+
+/// What is done with a model's answer before an editor shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PostProcess {
+    /// Steps that are left out. Special tokens and stop words always end an answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 10)))]
+    pub skip: Vec<PostProcessStep>,
+    /// Answers with fewer characters, white space left out, are not shown; absent means 1.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 64)))]
+    pub min_length: Option<u32>,
+    /// What becomes of an answer that is nothing but a comment where none was begun: `Drop` or `Keep`. Absent means Drop.
+    pub comment_only: Option<CommentOnly>,
+}
+
+/// A step of post-processing that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum PostProcessStep {
+    /// Code fences, thinking, an echo of the cursor's line, a leading space.
+    Rewrite,
+    /// Loops.
+    Repetition,
+    /// Lines copied from above the cursor.
+    Reflection,
+    /// Text that already stands after the cursor.
+    SuffixOverlap,
+    /// Closing brackets that are already there.
+    Brackets,
+    /// What lies behind the end of the block in which the cursor stands.
+    Scope,
+    /// A broken token at the end of an answer that was cut for its length.
+    Truncation,
+    /// The file's indentation.
+    Indentation,
+    /// Answers with nothing but a comment, or too short.
+    Filter,
+    /// White space at the end.
+    WhiteSpace,
+}
+
+/// What becomes of an answer that is nothing but a comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum CommentOnly {
+    /// It is not shown.
+    Drop,
+    /// It is shown.
+    Keep,
 }
 
 /// Which GitLab the completion routes answer for.

@@ -22,7 +22,8 @@ pub use common::{
     MonitoringSpec, Placement, Quantity, Resources, SecretKeyRef, Toleration,
 };
 pub use completion::{
-    Admission, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, SuffixScope, Variant,
+    Admission, CommentOnly, Compat, Completion, EmptyChoice, Experiment, OnUnavailable, PostProcess,
+    PostProcessStep, SuffixScope, Variant,
 };
 pub use engine::{Accelerator, DEFAULT_DEVICE, Devices, Engine, EngineTraits, Mig, Parallel, TensorParallel};
 pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};

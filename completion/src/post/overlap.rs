@@ -25,8 +25,9 @@ pub fn apply(text: &str, context: &Context<'_>, guard: &mut Guard<'_>) -> Option
             kept.strip_suffix(gap).unwrap_or_else(|| without_line_feeds(kept, line_feeds)).to_owned()
         }
     };
-    let proven =
-        !found.is_weak || guard.is_better(&kept, text) || context.fit(&kept).excess < context.fit(text).excess;
+    let proven = !found.is_weak
+        || guard.is_better(&kept, text)
+        || context.fit(&kept).excess < context.fit(text).excess;
     (proven && guard.is_no_worse(&kept, text)).then(|| Change::cut(&kept))
 }
 
@@ -92,8 +93,7 @@ fn find<'s>(text: &str, context: &Context<'s>) -> Option<Found<'s>> {
     }
     // … or the rest of one.
     let first = suffix.chars().next()?;
-    let (at, lines, is_weak) =
-        earliest(text, suffix, text.match_indices(first).map(|(at, _)| at), false)?;
+    let (at, lines, is_weak) = earliest(text, suffix, text.match_indices(first).map(|(at, _)| at), false)?;
     // An answer that ends the line, and as the line already ends, has taken it over.
     let rest = suffix.split_inclusive('\n').next()?;
     let takes_over = rest.ends_with('\n') && text.get(at..) == Some(rest) && weight(rest) > 0;
