@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::server::drain::Drain;
 use crate::server::in_flight::InFlight;
+use crate::server::reports::Reports;
 use crate::state::{self, Changed};
 use crate::{layers, prove, server};
 
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub drain: Drain,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
+    /// To whom requests that have ended are told.
+    pub reports: Arc<Reports>,
     instance: String,
     problems: ArcSwap<Vec<String>>,
     /// Fetches issuers' keys until all are known, for the snapshot in force.
@@ -134,11 +137,13 @@ impl App {
         if has_children {
             private_folder(&sockets).map_err(|error| vec![format!("{}: {error}", sockets.display())])?;
         }
+        let tls = connect::tls_config().map_err(|error| one(&error))?;
+        let reports = Reports::open(&settings, &tls).map(Arc::new).map_err(|fault| vec![fault])?;
         let listeners =
             Listeners::bind(&settings, loaded.config.http_port, loaded.config.metrics_port).await?;
         let workshop = Workshop {
             metrics: Arc::clone(&metrics),
-            tls: connect::tls_config().map_err(|error| one(&error))?,
+            tls,
             secrets: Secrets::new(&settings.secrets),
             settings,
             changed: Changed::default(),
@@ -151,6 +156,7 @@ impl App {
             workshop,
             drain: Drain::default(),
             in_flight: Arc::default(),
+            reports,
             instance: uuid::Uuid::new_v4().to_string(),
             problems: ArcSwap::default(),
             resolving: Mutex::new(None),
@@ -196,6 +202,7 @@ impl App {
                 gateway.drain.cut();
             }
         }
+        gateway.reports.flush().await;
         if let Err(error) = std::fs::remove_dir_all(&sockets)
             && error.kind() != std::io::ErrorKind::NotFound
         {

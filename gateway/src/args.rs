@@ -9,6 +9,8 @@ use clap::{Parser, ValueEnum};
 use modelgate_api::v1alpha1::GoDuration;
 
 use crate::legacy::{self, Legacy};
+use crate::telemetry::sink::Destination;
+use crate::trace::settings::OtlpSettings;
 
 /// Serves code completions from the backends that a configuration names. Runs with or without Kubernetes.
 #[derive(Debug, Parser)]
@@ -58,6 +60,15 @@ pub struct Args {
     /// What is logged: error, warn, info, debug, trace, or filters such as info,modelgate_gateway=debug [default: info]
     #[arg(long, env = "MODELGATE_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// File that the log is written to instead of standard error; opened anew after a rotation or SIGHUP
+    #[arg(long, env = "MODELGATE_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Whether texts of prompts and answers are logged: `steps` logs them before and after each step. They are users' source code [default: none]
+    #[arg(long, env = "MODELGATE_LOG_CONTENT", value_name = "WHAT")]
+    pub log_content: Option<LogContent>,
+    /// Where one JSON line for each request for a model goes, with ids and counts and no text: a file, or - for standard output
+    #[arg(long, env = "MODELGATE_USAGE_LOG", value_name = "FILE|-")]
+    pub usage_log: Option<PathBuf>,
     /// On SIGTERM: how long to go on accepting while unready, so that load balancers notice
     #[arg(long, env = "MODELGATE_DRAIN_GRACE", value_name = "DURATION", default_value = "5s")]
     pub drain_grace: String,
@@ -73,6 +84,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Which texts are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogContent {
+    /// None.
+    None,
+    /// Those of prompts and answers, before and after each step.
+    Steps,
 }
 
 /// Flags and environment, checked.
@@ -110,6 +130,12 @@ pub struct Settings {
     pub log_level: String,
     /// File that the log is written to instead of standard error.
     pub log_file: Option<PathBuf>,
+    /// Whether texts of prompts and answers are logged.
+    pub log_content: bool,
+    /// Where usage records go.
+    pub usage_log: Option<Destination>,
+    /// What is exported by OpenTelemetry's protocol.
+    pub otlp: Option<OtlpSettings>,
     /// Accepting while unready.
     pub drain_grace: Duration,
     /// Finishing.
@@ -159,6 +185,7 @@ impl Args {
         let model = pairs("--model", "FILE", &self.model, &mut faults);
         let drain_grace = duration("--drain-grace", self.drain_grace, &mut faults);
         let drain_timeout = duration("--drain-timeout", self.drain_timeout, &mut faults);
+        let otlp = OtlpSettings::from_env(env, &mut faults, &mut warnings);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -179,7 +206,13 @@ impl Args {
             engine_bin: self.engine_bin,
             log_format: self.log_format.unwrap_or(if log.json { LogFormat::Json } else { LogFormat::Text }),
             log_level: self.log_level.or(log.level).unwrap_or_else(|| "info".into()),
-            log_file: log.file,
+            log_content: self.log_content.map_or(log.content, |content| content == LogContent::Steps),
+            log_file: self.log_file.or(log.file),
+            usage_log: self.usage_log.map(|path| match path.as_os_str() == "-" {
+                true => Destination::Stdout,
+                false => Destination::File(path),
+            }),
+            otlp,
             drain_grace,
             drain_timeout,
             warnings,

@@ -82,6 +82,9 @@ pub struct Logging {
     pub level: Option<String>,
     /// `LOG_TO_FILE`.
     pub file: Option<PathBuf>,
+    /// `LOG_LEVEL=debug` together with `LOG_TO_FILE`, which the seed documents for texts between its steps, or
+    /// `LOG_CONTENT=steps`.
+    pub content: bool,
 }
 
 impl Logging {
@@ -92,10 +95,13 @@ impl Logging {
             "critical" | "fatal" => "error".into(),
             other => other.to_owned(),
         });
+        let file = env("LOG_TO_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let steps = env("LOG_CONTENT").is_some_and(|content| content.eq_ignore_ascii_case("steps"));
         Self {
+            content: steps || (file.is_some() && level.as_deref() == Some("debug")),
             json: truthy(env("LOG_FORMAT_JSON")),
             level,
-            file: env("LOG_TO_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+            file,
         }
     }
 }

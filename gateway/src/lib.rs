@@ -15,7 +15,7 @@
 //! - [`complete`]: the completion core, task in, clean text out; every completion protocol calls it.
 //! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
 //! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
-//! - [`metrics`], [`series`], [`state`]: what is told about it all.
+//! - [`metrics`], [`series`], [`state`], [`trace`], [`usage`]: what is told about it all.
 
 pub mod app;
 pub mod args;
@@ -42,3 +42,5 @@ pub mod series;
 pub mod server;
 pub mod state;
 pub mod telemetry;
+pub mod trace;
+pub mod usage;

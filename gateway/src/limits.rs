@@ -28,6 +28,8 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const CONNECTIONS: usize = 8192;
 /// Requests under way at once; further ones are shed with 503.
 pub const IN_FLIGHT: usize = 4096;
+/// Requests that have ended and are kept for `/debug/requests`, with at most a few kilobytes each.
+pub const DEBUG_REQUESTS: usize = 256;
 /// Streams of an HTTP/2 connection.
 pub const H2_STREAMS: u32 = 200;
 /// Receive window of an HTTP/2 stream.

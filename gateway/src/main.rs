@@ -7,7 +7,7 @@ use modelgate_gateway::args::{Args, Settings};
 use modelgate_gateway::command::{Cli, MISUSE};
 use modelgate_gateway::environment::Environment;
 use modelgate_gateway::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,13 +44,24 @@ async fn serve(args: Args, environment: &Environment) -> Result<(), Vec<String>>
     }
     let listen = |kind| signal(kind).map_err(|error| vec![format!("signals cannot be received: {error}")]);
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let hangup = listen(SignalKind::hangup())?;
     let app = App::start(settings).await?;
     app.run(async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = reopen_on_hangup(hangup) => {}
         }
     })
     .await;
+    telemetry::flush();
     Ok(())
+}
+
+/// Log rotation's signal: files of logs are opened anew. Never ends.
+async fn reopen_on_hangup(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        telemetry::sink::reopen();
+    }
+    std::future::pending().await
 }

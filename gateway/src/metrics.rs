@@ -33,11 +33,15 @@ pub enum Outcome {
     Truncated,
     /// The client went away.
     Canceled,
+    /// The time for the whole was over; what was clean by then was answered.
+    Deadline,
+    /// The model answered, and nothing of it could be offered.
+    Empty,
 }
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::ClientError,
         Self::AuthFailed,
@@ -48,6 +52,8 @@ impl Outcome {
         Self::InternalError,
         Self::Truncated,
         Self::Canceled,
+        Self::Deadline,
+        Self::Empty,
     ];
 
     /// Label value.
@@ -64,6 +70,8 @@ impl Outcome {
             Self::InternalError => "internal_error",
             Self::Truncated => "truncated",
             Self::Canceled => "canceled",
+            Self::Deadline => "deadline",
+            Self::Empty => "empty",
         }
     }
 
@@ -149,6 +157,8 @@ pub struct Metrics {
     pub(crate) limit_store_up: IntGauge,
     /// Questions to Redis that failed.
     pub(crate) limit_store_failures: IntCounter,
+    lines_dropped: [IntCounter; 2],
+    otlp_dropped: IntCounter,
 }
 
 type Made<F> = Result<F, prometheus::Error>;
@@ -221,7 +231,15 @@ impl Metrics {
             ("modelgate_limit_store_failures_total", "Questions to Redis that failed or took too long.");
         let shed =
             ("modelgate_connections_shed_total", "Connections closed at once because too many were open.");
+        let dropped = ("modelgate_log_lines_dropped_total", "Lines that a log had no room for, by log.");
+        let dropped = counters(&registry, dropped, &["log"])?;
+        let otlp = (
+            "modelgate_otlp_dropped_total",
+            "Requests that could not be exported by OpenTelemetry's protocol.",
+        );
         Ok(Self {
+            otlp_dropped: register(&registry, IntCounter::new(otlp.0, otlp.1)?)?,
+            lines_dropped: ["log", "usage"].map(|log| dropped.with_label_values(&[log])),
             per_backend: PerBackend::new(&registry)?,
             http: HttpSeries::new(requests, duration),
             auth_failures,
@@ -256,6 +274,14 @@ impl Metrics {
     pub fn set_config(&self, hash: &str) {
         self.config_info.reset();
         self.config_info.with_label_values(&[hash]).set(1);
+    }
+
+    /// Counts lines that the log and the usage log had no room for, and requests that could not be exported.
+    pub fn count_dropped(&self, log: u64, usage: u64, otlp: u64) {
+        self.otlp_dropped.inc_by(otlp);
+        let [of_log, of_usage] = &self.lines_dropped;
+        of_log.inc_by(log);
+        of_usage.inc_by(usage);
     }
 
     /// The text format that Prometheus reads.

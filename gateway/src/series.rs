@@ -80,6 +80,12 @@ impl Handler {
         )
     }
 
+    /// Whether answers carry what tells of the request: all but those to probes.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        !matches!(self, Self::Healthz | Self::Ready)
+    }
+
     /// The methods the path is meant for.
     #[must_use]
     pub fn method(self) -> Method {

@@ -24,6 +24,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Where it is, as the configuration or a name's addresses say.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The address under `base`, which ends with the version where the server has one (`https://host/v1`).
     ///
     /// # Errors

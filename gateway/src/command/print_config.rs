@@ -8,6 +8,7 @@ use crate::args::{Args, Settings, Source};
 use crate::config;
 use crate::environment::Origin;
 use crate::legacy;
+use crate::telemetry::sink::Destination;
 
 /// Arguments of `print-config`: those of serving, whose effect it shows.
 #[derive(Debug, clap::Args)]
@@ -149,7 +150,23 @@ fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<
             or("--log-format", &["LOG_FORMAT_JSON"], Origin::Default),
         ),
         row("log-level", settings.log_level.clone(), or("--log-level", &["LOG_LEVEL"], Origin::Default)),
-        row("log-file", optional(&settings.log_file), first(&["LOG_TO_FILE"]).unwrap_or(Origin::Default)),
+        row("log-file", optional(&settings.log_file), or("--log-file", &["LOG_TO_FILE"], Origin::Default)),
+        row(
+            "log-content",
+            if settings.log_content { "steps" } else { "none" }.into(),
+            or(
+                "--log-content",
+                if settings.log_content { &["LOG_CONTENT", "LOG_TO_FILE"] } else { &["LOG_CONTENT"] },
+                Origin::Default,
+            ),
+        ),
+        row(
+            "otlp-traces",
+            settings.otlp.as_ref().and_then(|otlp| otlp.traces.clone()).unwrap_or_else(|| "-".into()),
+            first(&["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+                .unwrap_or(Origin::Default),
+        ),
+        row("usage-log", usage_log(settings), given.origin("--usage-log")),
         row("drain-grace", format!("{:?}", settings.drain_grace), given.origin("--drain-grace")),
         row("drain-timeout", format!("{:?}", settings.drain_timeout), given.origin("--drain-timeout")),
     ];
@@ -166,4 +183,12 @@ fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<
             .map(|(name, file)| row("model", format!("{name}={}", file.display()), given.origin("--model"))),
     );
     rows
+}
+
+fn usage_log(settings: &Settings) -> String {
+    match &settings.usage_log {
+        None => "-".into(),
+        Some(Destination::File(path)) => path.display().to_string(),
+        Some(_) => "standard output".into(),
+    }
 }

@@ -12,7 +12,9 @@ use crate::error::GatewayError;
 use crate::gitlab;
 use crate::metrics::Outcome;
 use crate::pipeline::{admit, dispatch, postprocess, prompt};
+use crate::server::facts::Phase;
 use crate::server::record::Record;
+use crate::telemetry::content;
 
 use modelgate_api::v1alpha1::Compat;
 pub use task::{
@@ -40,8 +42,18 @@ pub async fn run(
     task: CompletionTask,
     record: &mut Record,
 ) -> Result<Completed, GatewayError> {
+    let document = &task.document;
+    record.note_route(&route.name, task.model.as_deref());
+    record.note_prompt(&document.prefix, Some(&document.suffix));
+    record.note_language(gitlab::language(&document.file_name));
+    record.note_project(task.project.as_ref().and_then(|project| project.id.as_deref()?.parse().ok()));
+    record.note_phase(Phase::Route);
     let rendered = prompt::completion(&task);
-    let done = match admit::completion(snapshot, route, &task, record).await {
+    record.note_request_bytes(task.document.prefix.len());
+    record.note_phase(Phase::Prompt);
+    let admitted = admit::completion(snapshot, route, &task, record).await;
+    record.note_phase(Phase::Queue);
+    let done = match admitted {
         Ok(()) => dispatch::send(route, &rendered, record).await,
         Err(error) => Err(error),
     };
@@ -49,8 +61,12 @@ pub async fn run(
         Ok(upstream) => postprocess::whole(upstream, route, record).await,
         Err(error) => Err(error),
     };
+    if let Ok(choice) = &done {
+        content::step(&record.request_id, "model", &task.document.prefix, &choice.text);
+    }
     let (choices, outcome) = match done {
-        Ok(choice) => (Vec::from_iter((!choice.text.is_empty()).then_some(choice)), Outcome::Success),
+        Ok(choice) if choice.text.is_empty() => (Vec::new(), Outcome::Empty),
+        Ok(choice) => (vec![choice], Outcome::Success),
         Err(error) if is_shown(task.unavailable, &error) => return Err(error),
         Err(error) => {
             tracing::warn!(error = %error, route = %route.name, request_id = %record.request_id, "no completion; the editor is told that there is none");

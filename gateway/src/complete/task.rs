@@ -130,7 +130,8 @@ impl Completed {
     /// Whether an error was turned into this empty answer.
     #[must_use]
     pub fn is_swallowed(&self) -> bool {
-        self.choices.is_empty() && !matches!(self.outcome, Outcome::Success)
+        self.choices.is_empty()
+            && !matches!(self.outcome, Outcome::Success | Outcome::Empty | Outcome::Deadline)
     }
 }
 

@@ -9,12 +9,13 @@ use hyper::body::Incoming;
 
 use crate::app::Gateway;
 use crate::error::GatewayError;
+use crate::limits;
 use crate::pipeline::respond::{self, Asked, Reply};
 use crate::pipeline::{self, parse};
 use crate::server::Connection;
 use crate::server::body::ResponseBody;
+use crate::server::ids;
 use crate::server::record::Record;
-use crate::{gitlab, limits};
 
 /// Answers one request; nothing fails past this function.
 pub async fn serve(
@@ -24,18 +25,15 @@ pub async fn serve(
 ) -> Response<ResponseBody> {
     // A request keeps the configuration it began with.
     let snapshot = gateway.snapshot.load_full();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     // Trace: one id that client, log and backend share.
-    let given = parts.headers.get("x-request-id").and_then(|value| value.to_str().ok());
-    let request_id = gitlab::request_id(given);
+    let ids = ids::of(&parts.headers, snapshot.config.compat);
     // Metrics: outermost, so that rejections are counted too.
-    let mut record = Record::new(
-        Arc::clone(&gateway.metrics),
-        Arc::clone(&snapshot.nobody),
-        &connection,
-        &parts,
-        request_id,
-    );
+    let mut record = Record::new(&gateway, &snapshot, &connection, &parts, ids);
+    if let Some(context) = record.trace() {
+        // The backend's spans stand below ours.
+        context.tell(&mut parts.headers);
+    }
     record.handler = parse::handler(parts.uri.path(), &snapshot);
     record.set_operation_of_handler();
     record.set_client(snapshot.proxies.client(connection.peer, &parts.headers));
@@ -63,13 +61,12 @@ pub async fn serve(
 fn finish(reply: Reply, mut record: Record, asked: &Asked, draining: bool) -> Response<ResponseBody> {
     record.status = Some(reply.status.as_u16());
     let mut headers = reply.headers;
-    if let Ok(id) = HeaderValue::from_str(&record.request_id) {
-        headers.insert("x-request-id", id);
-    }
+    let outcome = record.outcome().filter(|_| record.handler.is_told());
+    ids::add_to(&mut headers, &record.request_id, outcome);
     if let Some(limits) = record.limit_headers() {
         headers.extend(limits.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    asked.add_headers(&mut headers, record.began.elapsed());
+    asked.add_headers(&mut headers, &record);
     if draining {
         // The client opens its next connection elsewhere, before this listener closes.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -15,6 +15,7 @@ use crate::backend::endpoint::Endpoint;
 use crate::backend::{Backend, Permit};
 use crate::config::snapshot::Route;
 use crate::error::GatewayError;
+use crate::server::facts::Phase;
 use crate::server::record::Record;
 
 /// Bytes of a backend's error that are read.
@@ -43,8 +44,20 @@ pub async fn send(
     let none = || GatewayError::NoBackend("none has a weight and a credential");
     let backend = route::backend(route, None, rand::random()).ok_or_else(none)?;
     record.set_backend(backend);
+    for (candidate, weight) in &route.backends {
+        record.note_candidate(
+            &candidate.name,
+            verdict(candidate, *weight, backend),
+            Some(f64::from(*weight)),
+        );
+    }
+    record.note_because("by weight, healthy ones first");
+    record.note_phase(Phase::Route);
     let mut tried = None;
-    let error = match attempt(route, backend, rendered, &mut tried).await {
+    let began = std::time::Instant::now();
+    let first = attempt(route, backend, rendered, &mut tried).await;
+    note(record, backend, began, &first);
+    let error = match first {
         Err(error) if error.is_retryable() => error,
         done => return done,
     };
@@ -58,7 +71,41 @@ pub async fn send(
     let Some(elsewhere) = elsewhere else { return Err(error) };
     backend.series.retries.inc();
     record.set_backend(elsewhere);
-    attempt(route, elsewhere, rendered, &mut tried).await
+    record.note_because("the first choice could not be reached");
+    let began = std::time::Instant::now();
+    let second = attempt(route, elsewhere, rendered, &mut tried).await;
+    note(record, elsewhere, began, &second);
+    second
+}
+
+fn verdict(candidate: &Arc<Backend>, weight: u32, chosen: &Arc<Backend>) -> &'static str {
+    match candidate {
+        candidate if Arc::ptr_eq(candidate, chosen) => "chosen",
+        _ if weight == 0 => "weight is 0",
+        candidate if candidate.missing_credential().is_some() => "credential is missing",
+        candidate if !candidate.is_healthy() => "unhealthy",
+        _ => "lost by weight",
+    }
+}
+
+/// Notes what became of an attempt.
+fn note(
+    record: &mut Record,
+    backend: &Backend,
+    began: std::time::Instant,
+    done: &Result<Upstream, GatewayError>,
+) {
+    record.note_phase(Phase::FirstByte);
+    let endpoint = done.as_ref().ok().map(|upstream| upstream.permit.endpoint().base());
+    record.note_attempt(
+        &backend.name,
+        endpoint,
+        began,
+        done.as_ref().map_or_else(GatewayError::reason, |_| "ok"),
+    );
+    if let Err(GatewayError::UpstreamStatus { status, .. }) = done {
+        record.note_model_status(status.as_u16());
+    }
 }
 
 /// Sends to this backend, once.

@@ -12,7 +12,7 @@ use modelgate_api::contract::Target;
 use modelgate_api::v1alpha1::{Compat, EmptyChoice, ExternalProtocol};
 use serde_json::json;
 
-use super::respond::{self, JSON, OUTCOME, Reply};
+use super::respond::{self, JSON, Reply};
 use super::{parse, prompt, route};
 use crate::app::Gateway;
 use crate::caller::tenant;
@@ -23,6 +23,7 @@ use crate::gitlab::{self, Answer, Choice, CodeRequest, Form, Kind, Rejection, Un
 use crate::limits;
 use crate::metrics::Outcome;
 use crate::series::Handler;
+use crate::server::facts::Phase;
 use crate::server::record::Record;
 
 /// Engine of the model in GitLab's answers.
@@ -108,6 +109,8 @@ pub async fn code(
     let body = parse::read(parts, body, limits::GITLAB_BODY_BYTES).await?;
     let request = read(record.handler, snapshot.config.compat, &parts.headers, &body)?;
     drop(body);
+    record.note_phase(Phase::Read);
+    record.note_stream(request.stream);
     entitle(snapshot, record, unit(record.handler, request.kind))?;
     count(gateway, snapshot, &parts.headers, &request);
     let route = route_of(snapshot, record.handler, &request.models)?;
@@ -257,7 +260,7 @@ fn reply(snapshot: &Snapshot, completed: &Completed, record: &Record, asked: &As
         tokens: completed.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
         flags: asked.flags,
     };
-    let mut reply = if asked.stream {
+    if asked.stream {
         let pieces = choices.iter().take(1).map(|choice| gitlab::stream_piece(choice.text, asked.form));
         let body = gitlab::stream_start(&answer, asked.form)
             + &pieces.collect::<String>()
@@ -265,9 +268,7 @@ fn reply(snapshot: &Snapshot, completed: &Completed, record: &Record, asked: &As
         streamed(body, asked.form)
     } else {
         respond::whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, asked.form, compat))
-    };
-    reply.headers.insert(OUTCOME, HeaderValue::from_static(completed.outcome.as_str()));
-    reply
+    }
 }
 
 fn streamed(body: String, form: Form) -> Reply {

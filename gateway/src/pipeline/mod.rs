@@ -22,6 +22,7 @@ use crate::app::Gateway;
 use crate::config::snapshot::Snapshot;
 use crate::error::GatewayError;
 use crate::series::Handler;
+use crate::server::facts::Phase;
 use crate::server::record::Record;
 use parse::Call;
 use respond::Reply;
@@ -43,7 +44,9 @@ pub async fn handle(
     if let Some(reply) = respond::without_auth(gateway, snapshot, parts, record) {
         return Ok(reply);
     }
-    record.set_caller(auth::check(snapshot, parts, record.handler).await?);
+    let caller = auth::check(snapshot, parts, record.handler).await;
+    record.note_phase(Phase::Auth);
+    record.set_caller(caller?);
     match record.handler {
         Handler::GitlabToken => return gitlab::token(snapshot, parts, record),
         Handler::GitlabModels => return gitlab::definitions(snapshot, parts, record),
@@ -52,13 +55,21 @@ pub async fn handle(
         }
         _ => {}
     }
-    match parse::call(record.handler, parts, body).await? {
+    let call = parse::call(record.handler, parts, body).await;
+    record.note_phase(Phase::Read);
+    match call? {
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::OpenAi(request) => {
             let route = route::of_model(snapshot, &request.head.model)?;
+            record.note_route(&route.name, Some(&request.head.model));
+            record.note_stream(request.head.stream);
+            record.note_request_bytes(request.body.len());
+            record.note_phase(Phase::Route);
             let project =
                 parts.headers.get(PROJECT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            admit::pass_through(snapshot, &route, &request, project, record).await?;
+            let admitted = admit::pass_through(snapshot, &route, &request, project, record).await;
+            record.note_phase(Phase::Queue);
+            admitted?;
             let rendered = prompt::pass_through(request, parts, &record.request_id);
             let upstream = dispatch::send(&route, &rendered, record).await?;
             Ok(respond::pass_through(upstream, &route, record.began))

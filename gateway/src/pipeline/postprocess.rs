@@ -12,6 +12,7 @@ use crate::config::snapshot::Route;
 use crate::dialect::openai::{FirstChoice, first_choice, usage_in};
 use crate::error::GatewayError;
 use crate::limits;
+use crate::server::facts::Phase;
 use crate::server::record::Record;
 
 /// The completion, and the account of what it cost.
@@ -20,7 +21,8 @@ use crate::server::record::Record;
 /// When the answer breaks off, takes too long or is no completion.
 pub async fn whole(upstream: Upstream, route: &Route, record: &mut Record) -> Result<Choice, GatewayError> {
     let body = read(upstream, deadline(route, record.began)).await?;
-    record.note_piece();
+    record.note_phase(Phase::Answer);
+    record.note_piece(body.len());
     record.set_usage(usage_in(&body));
     let FirstChoice { mut text, finish_reason } = first_choice(&body)?;
     // White space alone is nothing that an editor could show.

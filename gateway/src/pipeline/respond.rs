@@ -23,8 +23,6 @@ use crate::server::record::Record;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// Tells the truth about a completion that the protocol makes look like a success.
-pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-modelgate-outcome");
 /// Code points of an unknown path that are said back.
 const SHOWN_PATH: usize = 128;
 /// Headers of a backend's answer that clients get to see.
@@ -110,15 +108,21 @@ impl Asked {
     }
 
     /// Headers that every answer carries.
-    pub fn add_headers(&self, headers: &mut HeaderMap, took: Duration) {
+    pub fn add_headers(&self, headers: &mut HeaderMap, record: &Record) {
         if self.preflight {
             return;
         }
         headers.extend(self.cors.iter().cloned());
         if !matches!(self.handler, Handler::Healthz | Handler::Ready)
-            && let Ok(took) = HeaderValue::from_str(&gitlab::process_time(took))
+            && let Ok(took) = HeaderValue::from_str(&gitlab::process_time(record.began.elapsed()))
         {
             headers.insert("x-process-time", took);
+        }
+        if self.compat == Compat::Current
+            && self.handler.is_told()
+            && let Some(timing) = record.phases().server_timing()
+        {
+            headers.insert("server-timing", timing);
         }
     }
 }
@@ -289,9 +293,7 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
             || error.outcome() == Outcome::Timeout
             || status == StatusCode::INTERNAL_SERVER_ERROR =>
         {
-            let mut reply = whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "Internal Server Error");
-            reply.headers.insert(OUTCOME, HeaderValue::from_static(error.outcome().as_str()));
-            reply
+            whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "Internal Server Error")
         }
         _ => whole(status, JSON, error_bodies::detail(&error.to_string())),
     }

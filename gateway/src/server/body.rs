@@ -113,7 +113,7 @@ impl Passing {
             };
             self.timer.as_mut().reset((Instant::now() + self.idle).min(self.deadline));
             if let Some(record) = record.as_mut().filter(|_| !piece.is_empty()) {
-                record.note_piece();
+                record.note_piece(piece.len());
             }
             let piece = self.follow(piece);
             if self.upstream.is_end_stream() && matches!(self.follow, Follow::Tail(_)) {

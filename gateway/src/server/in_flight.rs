@@ -66,6 +66,16 @@ impl InFlight {
     /// All of them, oldest first.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
+        self.select(|_| true)
+    }
+
+    /// Those with this id, oldest first.
+    #[must_use]
+    pub fn find(&self, request_id: &str) -> Vec<Row> {
+        self.select(|entry| entry.request_id == request_id)
+    }
+
+    fn select(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Row> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let row = |entry: &Entry| Row {
             request_id: entry.request_id.clone(),
@@ -73,7 +83,7 @@ impl InFlight {
             backend: entry.backend.clone(),
             age_ms: entry.began.elapsed().as_millis(),
         };
-        list.requests.values().map(row).collect()
+        list.requests.values().filter(|entry| wanted(entry)).map(row).collect()
     }
 }
 

@@ -9,12 +9,16 @@ use hyper::body::Incoming;
 
 use super::{plain, refused};
 use crate::app::Gateway;
+use crate::telemetry;
 
 /// Answers a scrape.
 pub async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if let Some(refusal) = refused(&request, &["/metrics"]) {
         return refusal;
     }
+    let reports = &gateway.reports;
+    let dropped = (telemetry::take_dropped(), reports.take_dropped_usage(), reports.take_dropped_otlp());
+    gateway.metrics.count_dropped(dropped.0, dropped.1, dropped.2);
     match gateway.metrics.encode() {
         Ok(text) => plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
         Err(error) => {

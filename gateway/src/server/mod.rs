@@ -5,10 +5,15 @@ pub mod client;
 pub mod control;
 pub mod debug;
 pub mod drain;
+pub mod facts;
+pub mod history;
+pub mod ids;
 pub mod in_flight;
 mod io;
 pub mod metrics;
 pub mod record;
+pub mod reports;
+pub mod summary;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

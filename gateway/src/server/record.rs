@@ -1,23 +1,34 @@
-//! The account of one request: metrics and one log line, written once, when its answer has ended. The response body owns
-//! it, so a stream is accounted when it ends, and one that nobody reads to its end is `canceled`.
+//! The account of one request: metrics, log line, usage record and what `/debug/requests` shows, written once, when its
+//! answer has ended. The response body owns it, so a stream is accounted when it ends, and one that nobody reads to its end
+//! is `canceled`. Stages add what they know by the methods here.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use http::Method;
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use super::Connection;
+use super::facts::{Attempt, Facts, Limited, Phase, Phases, short};
+use super::ids::Ids;
 use super::in_flight::Slot;
 use super::io::Busy;
+use super::reports::Reports;
+use super::summary::{Summary, Told};
+use crate::app::Gateway;
 use crate::backend::Backend;
 use crate::caller::Caller;
+use crate::config::snapshot::Snapshot;
 use crate::dialect::openai::Usage;
 use crate::limit::Ticket;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::series::{BackendSeries, Handler};
+use crate::trace::Context;
 
 /// Status in metrics of a request whose client left before it had an answer.
 const CLIENT_GONE: u16 = 499;
+/// Bytes of a header's value or a path that are kept.
+const TEXT_BYTES: usize = 256;
 
 /// The account.
 pub struct Record {
@@ -33,8 +44,9 @@ pub struct Record {
     pub status: Option<u16>,
     /// Small word when something went wrong.
     pub reason: Option<&'static str>,
-    method: Method,
+    head: Head,
     metrics: Arc<Metrics>,
+    reports: Arc<Reports>,
     nobody: Arc<BackendSeries>,
     caller: Option<Arc<Caller>>,
     backend: Option<Arc<Backend>>,
@@ -42,41 +54,68 @@ pub struct Record {
     outcome: Option<Outcome>,
     usage: Option<Usage>,
     first_piece: Option<Instant>,
-    peer: std::net::SocketAddr,
-    client: std::net::IpAddr,
     ticket: Option<Ticket>,
+    phases: Phases,
+    facts: Facts,
+    trace: Option<Context>,
     _busy: Busy,
+}
+
+/// The request's head, in the memory it came in.
+struct Head {
+    time: SystemTime,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    client_request_id: Option<String>,
+    gateway: String,
+    client: std::net::SocketAddr,
 }
 
 impl Record {
     /// Begins the account of a request.
     #[must_use]
     pub fn new(
-        metrics: Arc<Metrics>,
-        nobody: Arc<BackendSeries>,
+        gateway: &Gateway,
+        snapshot: &Snapshot,
         connection: &Connection,
         request: &http::request::Parts,
-        request_id: String,
+        ids: Ids,
     ) -> Self {
+        let began = Instant::now();
+        let told = |name: &HeaderName| Some((name.clone(), request.headers.get(name)?.clone()));
         Self {
-            began: Instant::now(),
+            began,
             handler: Handler::Other,
-            request_id,
+            request_id: ids.request_id,
             slot: None,
             status: None,
             reason: None,
-            method: request.method.clone(),
-            metrics,
-            nobody,
+            head: Head {
+                time: SystemTime::now(),
+                method: request.method.clone(),
+                uri: request.uri.clone(),
+                version: request.version,
+                // Values share the memory that the head was read into; nothing is copied.
+                headers: TOLD.iter().filter_map(told).collect(),
+                client_request_id: ids.client_request_id,
+                gateway: snapshot.config.gateway.clone(),
+                client: connection.peer,
+            },
+            metrics: Arc::clone(&gateway.metrics),
+            reports: Arc::clone(&gateway.reports),
+            nobody: Arc::clone(&snapshot.nobody),
             caller: None,
             backend: None,
             operation: None,
             outcome: None,
             usage: None,
             first_piece: None,
-            peer: connection.peer,
-            client: connection.peer.ip().to_canonical(),
             ticket: None,
+            phases: Phases::new(began),
+            facts: Facts::default(),
+            trace: gateway.reports.trace(&request.headers),
             _busy: connection.activity.begin(request.version),
         }
     }
@@ -108,13 +147,13 @@ impl Record {
 
     /// The client's address, as a trusted proxy tells it.
     pub fn set_client(&mut self, client: std::net::IpAddr) {
-        self.client = client;
+        self.head.client.set_ip(client);
     }
 
     /// The client's address.
     #[must_use]
     pub fn client(&self) -> std::net::IpAddr {
-        self.client
+        self.head.client.ip().to_canonical()
     }
 
     /// What limits reserved for it, until its answer has ended.
@@ -165,6 +204,24 @@ impl Record {
         self.usage
     }
 
+    /// How it ended, as far as that is known.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Its place in a trace, when traces are exported.
+    #[must_use]
+    pub fn trace(&self) -> Option<Context> {
+        self.trace
+    }
+
+    /// Times of its phases so far.
+    #[must_use]
+    pub fn phases(&self) -> &Phases {
+        &self.phases
+    }
+
     /// How it ended. The first word counts.
     pub fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome.get_or_insert(outcome);
@@ -175,8 +232,107 @@ impl Record {
         self.usage = usage.or(self.usage);
     }
 
-    /// The first piece of the answer is there.
-    pub fn note_piece(&mut self) {
+    /// What passed since the last call of this was `phase`.
+    pub fn note_phase(&mut self, phase: Phase) {
+        self.phases.end(phase);
+    }
+
+    /// This route takes it, for this model.
+    pub fn note_route(&mut self, route: &str, model: Option<&str>) {
+        self.facts.route = Some(short(route));
+        self.facts.model_asked = model.map(short);
+    }
+
+    /// A backend that could answer: `verdict` is `chosen` or why not, `score` what it was weighed by.
+    pub fn note_candidate(&mut self, backend: &str, verdict: &'static str, score: Option<f64>) {
+        self.facts.add_candidate(backend, verdict, score);
+    }
+
+    /// Why the backend that was chosen was chosen.
+    pub fn note_because(&mut self, reason: &'static str) {
+        self.facts.because = Some(reason);
+    }
+
+    /// A sending to a backend that began at `began` has its head, or has failed: `result` is `ok` or the reason.
+    pub fn note_attempt(
+        &mut self,
+        backend: &str,
+        endpoint: Option<&str>,
+        began: Instant,
+        result: &'static str,
+    ) {
+        let milliseconds = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+        self.facts.add_attempt(Attempt {
+            backend: short(backend),
+            endpoint: endpoint.map(short),
+            result,
+            began_ms: milliseconds(self.began, began),
+            took_ms: milliseconds(began, Instant::now()),
+        });
+    }
+
+    /// A limit refused or delayed it.
+    pub fn note_limit(&mut self, limit: &str, by: &'static str, resets_in_s: Option<f64>) {
+        self.facts.limited = Some(Limited { limit: short(limit), by, resets_in_s });
+    }
+
+    /// Text before and after the cursor, of which only lengths are kept.
+    pub fn note_prompt(&mut self, prefix: &str, suffix: Option<&str>) {
+        self.facts.prompt_length = Some((prefix.chars().count(), prefix.trim().chars().count()));
+        self.facts.suffix_length = suffix.map(|suffix| suffix.chars().count());
+    }
+
+    /// The completion as the model gave it and as the client gets it, of which only lengths are kept.
+    pub fn note_output(&mut self, given: &str, kept: &str, score: Option<f64>) {
+        self.facts.output_length = Some((given.chars().count(), kept.chars().count()));
+        self.facts.output_score = score;
+    }
+
+    /// Symbols of the file that went into the prompt.
+    pub fn note_symbols(&mut self, count: usize) {
+        self.facts.symbols = Some(count);
+    }
+
+    /// Language of the file.
+    pub fn note_language(&mut self, language: Option<&'static str>) {
+        self.facts.language = language;
+    }
+
+    /// Project that it is for.
+    pub fn note_project(&mut self, id: Option<i64>) {
+        self.facts.project_id = id;
+    }
+
+    /// Experiments that took part.
+    pub fn note_experiments(&mut self, experiments: &[(String, i64)]) {
+        self.facts.experiments =
+            experiments.iter().take(8).map(|(name, variant)| (short(name), *variant)).collect();
+    }
+
+    /// A stream is asked for.
+    pub fn note_stream(&mut self, stream: bool) {
+        self.facts.stream = stream;
+    }
+
+    /// A backend failed with this status.
+    pub fn note_model_status(&mut self, status: u16) {
+        self.facts.model_status = Some(status);
+    }
+
+    /// It was answered from there, without a backend of its own.
+    pub fn note_cache(&mut self, whence: &'static str) {
+        self.facts.cache = Some(whence);
+    }
+
+    /// Bytes of the body that a backend is sent.
+    pub fn note_request_bytes(&mut self, bytes: usize) {
+        self.facts.request_bytes = bytes as u64;
+    }
+
+    /// A piece of the backend's answer of this many bytes is there.
+    pub fn note_piece(&mut self, bytes: usize) {
+        self.facts.answer.0 += bytes as u64;
+        self.facts.answer.1 += 1;
         if self.first_piece.is_none() {
             let now = Instant::now();
             self.first_piece = Some(now);
@@ -186,11 +342,13 @@ impl Record {
         }
     }
 
-    fn write(&self) {
+    fn write(&mut self) {
+        let last = if self.backend.is_some() { Phase::Answer } else { Phase::Postprocess };
+        self.phases.end(last);
         let took = self.began.elapsed();
         let outcome = self.outcome.unwrap_or(Outcome::Canceled);
         let status = self.status.unwrap_or(CLIENT_GONE);
-        self.metrics.http.observe(self.handler, &self.method, status, took);
+        self.metrics.http.observe(self.handler, &self.head.method, status, took);
         if let Some(operation) = self.operation {
             let series = self.backend.as_ref().map_or(&*self.nobody, |backend| &backend.series);
             series.observe(operation, outcome, took);
@@ -199,30 +357,31 @@ impl Record {
                 series.output_tokens.inc_by(usage.completion_tokens);
             }
         }
-        let line = (self.handler.as_str(), self.method.as_str(), outcome.as_str());
-        let backend = self.backend.as_ref().map(|backend| backend.name.as_str());
-        if matches!(self.handler, Handler::Healthz | Handler::Ready) {
-            tracing::debug!(target: "access", request_id = %self.request_id, handler = line.0, method = line.1, status, "request");
-            return;
-        }
-        tracing::info!(
-            target: "access",
-            request_id = %self.request_id,
-            client = %self.client,
-            peer = %self.peer,
-            tenant = self.caller.as_ref().map(|caller| caller.tenant.as_str()),
-            handler = line.0,
-            method = line.1,
+        self.reports.tell(Summary {
+            time: self.head.time,
+            request_id: std::mem::take(&mut self.request_id),
+            client_request_id: self.head.client_request_id.take(),
+            method: short(self.head.method.as_str()),
+            path: bounded(self.head.uri.path()),
+            http_version: version(self.head.version),
+            handler: self.handler,
+            client: self.head.client,
+            told: told(&self.head),
             status,
-            outcome = line.2,
-            reason = self.reason,
-            backend,
-            duration_s = took.as_secs_f64(),
-            first_piece_s = self.first_piece.map(|first| (first - self.began).as_secs_f64()),
-            input_tokens = self.usage.map(|usage| usage.prompt_tokens),
-            output_tokens = self.usage.map(|usage| usage.completion_tokens),
-            "request"
-        );
+            outcome,
+            reason: self.reason,
+            duration: took,
+            first_piece: self.first_piece.map(|first| first - self.began),
+            phases: self.phases.clone(),
+            operation: self.operation,
+            gateway: std::mem::take(&mut self.head.gateway),
+            backend: self.backend.as_ref().map(|backend| backend.name.clone()),
+            model: self.backend.as_ref().map(|backend| backend.config.model.clone()),
+            usage: self.usage,
+            caller: self.caller.take(),
+            trace: self.trace,
+            facts: std::mem::take(&mut self.facts),
+        });
     }
 }
 
@@ -233,5 +392,45 @@ impl Drop for Record {
             ticket.used(used, self.backend.is_some());
         }
         self.write();
+    }
+}
+
+const INSTANCE_ID: HeaderName = HeaderName::from_static("x-gitlab-instance-id");
+const GLOBAL_USER_ID: HeaderName = HeaderName::from_static("x-gitlab-global-user-id");
+const REALM: HeaderName = HeaderName::from_static("x-gitlab-realm");
+const HOST_NAME: HeaderName = HeaderName::from_static("x-gitlab-host-name");
+const GITLAB_VERSION: HeaderName = HeaderName::from_static("x-gitlab-version");
+const LANGUAGE_SERVER: HeaderName = HeaderName::from_static("x-gitlab-language-server-version");
+/// Headers whose values are logged.
+const TOLD: [HeaderName; 8] =
+    [HOST, USER_AGENT, INSTANCE_ID, GLOBAL_USER_ID, REALM, HOST_NAME, GITLAB_VERSION, LANGUAGE_SERVER];
+
+fn told(head: &Head) -> Told {
+    // A value that is no visible ASCII is left out: it could disturb a log.
+    let text = |name: &HeaderName| {
+        head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(bounded)
+    };
+    Told {
+        user_agent: text(&USER_AGENT),
+        instance_id: text(&INSTANCE_ID),
+        global_user_id: text(&GLOBAL_USER_ID),
+        realm: text(&REALM),
+        host_name: text(&HOST_NAME),
+        gitlab_version: text(&GITLAB_VERSION),
+        language_server_version: text(&LANGUAGE_SERVER),
+        host: head.uri.authority().map(|authority| bounded(authority.as_str())).or_else(|| text(&HOST)),
+    }
+}
+
+/// A text of ASCII cut to what is kept.
+fn bounded(text: &str) -> String {
+    text.get(..text.len().min(TEXT_BYTES)).unwrap_or_default().to_owned()
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
     }
 }
