@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::Settings;
-use crate::backend::connect;
 use crate::config::snapshot::{Snapshot, Workshop};
 use crate::config::{self, watch};
 use crate::metrics::Metrics;
@@ -137,7 +136,7 @@ impl App {
         if has_children {
             private_folder(&sockets).map_err(|error| vec![format!("{}: {error}", sockets.display())])?;
         }
-        let tls = connect::tls_config().map_err(|error| one(&error))?;
+        let tls = crate::outbound::trust::system().map_err(|error| one(&error))?;
         let reports = Reports::open(&settings, &tls).map(Arc::new).map_err(|fault| vec![fault])?;
         let listeners =
             Listeners::bind(&settings, loaded.config.http_port, loaded.config.metrics_port).await?;

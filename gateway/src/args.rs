@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use modelgate_api::v1alpha1::GoDuration;
 
 use crate::legacy::{self, Legacy};
+use crate::outbound::proxy::Proxies;
 use crate::telemetry::sink::Destination;
 use crate::trace::settings::OtlpSettings;
 
@@ -140,6 +142,10 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// Finishing.
     pub drain_timeout: Duration,
+    /// Proxies of the environment.
+    pub proxies: Arc<Proxies>,
+    /// Where Google's credentials are looked for.
+    pub google: crate::google::Environment,
     /// Things the user should know, logged once logging stands.
     pub warnings: Vec<String>,
 }
@@ -186,6 +192,10 @@ impl Args {
         let drain_grace = duration("--drain-grace", self.drain_grace, &mut faults);
         let drain_timeout = duration("--drain-timeout", self.drain_timeout, &mut faults);
         let otlp = OtlpSettings::from_env(env, &mut faults, &mut warnings);
+        let proxies = Proxies::from_env(env).unwrap_or_else(|wrong| {
+            faults.extend(wrong);
+            Proxies::default()
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -215,6 +225,8 @@ impl Args {
             otlp,
             drain_grace,
             drain_timeout,
+            proxies: Arc::new(proxies),
+            google: crate::google::Environment::read(env),
             warnings,
         })
     }

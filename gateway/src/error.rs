@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use crate::dialect::{Fault, Unsupported};
 use crate::gitlab::AuthError;
 use crate::keys::KeyRefusal;
 use crate::limit::Limited;
@@ -158,6 +159,26 @@ impl AuthFailure {
             Self::Headers(error) => error.reason(),
             Self::Token(refusal) => refusal.reason(),
             Self::Key(refusal) => refusal.reason(),
+        }
+    }
+}
+
+impl From<Unsupported> for GatewayError {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::BadRequest(unsupported.to_string())
+    }
+}
+
+impl From<Fault> for GatewayError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused { status, message } => {
+                Self::UpstreamStatus { status, body: Bytes::from(message), retry_after: None }
+            }
+            Fault::Inside(_) | Fault::Shape(_) => {
+                tracing::warn!(error = %fault, "no completion in the answer");
+                Self::UpstreamBroken
+            }
         }
     }
 }

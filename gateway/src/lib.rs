@@ -14,6 +14,7 @@
 //! - [`layers`] and [`pipeline`]: what happens to one request; [`caller`]: who sent it.
 //! - [`complete`]: the completion core, task in, clean text out; every completion protocol calls it.
 //! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
+//! - [`outbound`]: where connections may lead and what they trust; [`google`]: tokens for Vertex AI.
 //! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
 //! - [`metrics`], [`series`], [`state`], [`trace`], [`usage`]: what is told about it all.
 
@@ -28,6 +29,7 @@ pub mod dialect;
 pub mod environment;
 pub mod error;
 pub mod gitlab;
+pub mod google;
 pub mod keys;
 pub mod layers;
 pub mod legacy;
@@ -35,6 +37,7 @@ pub mod limit;
 pub mod limits;
 pub mod metrics;
 pub mod oidc;
+pub mod outbound;
 pub mod pipeline;
 pub mod prove;
 pub mod secrets;

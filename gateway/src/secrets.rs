@@ -20,6 +20,12 @@ impl Secrets {
         Self { dir: dir.to_owned() }
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// Path of a key's file.
     #[must_use]
     pub fn path(&self, file: &SecretFile) -> PathBuf {

@@ -1,9 +1,8 @@
-//! Connections to backends: TCP, TLS over TCP, Unix sockets. Nagle's algorithm is off on every one, and addresses that
-//! only a metadata service or a misconfiguration has are refused after the name is resolved, so no name can lead there.
+//! Connections to backends: TCP, TLS over TCP, Unix sockets, each through a proxy where one leads there. Nagle's algorithm is
+//! off on every one. Where nothing may be sent is `outbound`'s to say.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +12,14 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use modelgate_api::address::refused;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::outbound::Reach;
+use crate::outbound::trust::Trust;
 
 /// Opens connections for one backend.
 #[derive(Clone)]
@@ -29,15 +30,15 @@ pub struct Connector {
 
 #[derive(Clone)]
 enum To {
-    Host { tls: TlsConnector, guarded: bool },
+    Host { trust: Arc<Trust>, reach: Reach },
     Unix(PathBuf),
 }
 
 impl Connector {
-    /// To hosts, over TLS where the address says `https`. `guarded`: refuse link-local and metadata addresses.
+    /// To hosts that `reach` allows, over TLS where the address says `https`.
     #[must_use]
-    pub fn to_host(tls: Arc<rustls::ClientConfig>, timeout: Duration, guarded: bool) -> Self {
-        Self { to: To::Host { tls: TlsConnector::from(tls), guarded }, timeout }
+    pub fn to_host(trust: Arc<Trust>, timeout: Duration, reach: Reach) -> Self {
+        Self { to: To::Host { trust, reach }, timeout }
     }
 
     /// To a Unix socket, whatever the address says.
@@ -49,38 +50,22 @@ impl Connector {
     async fn open(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
         let stream = match self.to {
             To::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-            To::Host { tls, guarded } => {
+            To::Host { trust, reach } => {
                 let host = uri.host().ok_or_else(|| io::Error::other("the address names no host"))?;
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let secure = uri.scheme_str() == Some("https");
                 let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-                let tcp = open_tcp(host, port, guarded).await?;
+                let tcp = reach.open(secure, host, port).await?;
                 if secure {
                     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-                    Stream::Tls(Box::new(tls.connect(name, tcp).await?))
+                    Stream::Tls(Box::new(TlsConnector::from(trust.config()).connect(name, tcp).await?))
                 } else {
-                    Stream::Tcp(tcp)
+                    Stream::Tcp { stream: tcp, proxied: reach.proxy(false, host, port).is_some() }
                 }
             }
         };
         Ok(TokioIo::new(stream))
     }
-}
-
-async fn open_tcp(host: &str, port: u16, guarded: bool) -> io::Result<TcpStream> {
-    let addresses = tokio::net::lookup_host((host, port)).await?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address that may be used");
-    for address in addresses.filter(|address: &SocketAddr| !guarded || refused(address.ip(), false).is_none())
-    {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -106,7 +91,12 @@ impl tower_service::Service<Uri> for Connector {
 /// A connection to a backend.
 pub enum Stream {
     /// Plain.
-    Tcp(TcpStream),
+    Tcp {
+        /// The connection.
+        stream: TcpStream,
+        /// It ends at a proxy, which wants whole addresses.
+        proxied: bool,
+    },
     /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
     /// To a child process.
@@ -115,7 +105,13 @@ pub enum Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self {
+            Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                Connected::new().negotiated_h2()
+            }
+            Self::Tcp { proxied: true, .. } => Connected::new().proxy(true),
+            Self::Tcp { .. } | Self::Tls(_) | Self::Unix(_) => Connected::new(),
+        }
     }
 }
 
@@ -123,7 +119,7 @@ impl Connection for Stream {
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
+            Stream::Tcp { stream: $stream, .. } => $call,
             Stream::Tls($stream) => $call,
             Stream::Unix($stream) => $call,
         }
@@ -163,28 +159,9 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tcp { stream, .. } => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
-}
-
-/// What TLS connections trust: the system's certificates, or Mozilla's where the system has none (as in a bare image).
-///
-/// # Errors
-/// When the cryptography library offers no protocol version that is safe.
-pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _unparsable) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use http::Uri;
 
+use crate::dialect::Dialect;
 use crate::dialect::openai::Api;
+use crate::outbound::Reach;
+use crate::outbound::proxy::Proxy;
 
 /// How long an address that refused a connection is passed over.
 const EJECTION: Duration = Duration::from_secs(5);
@@ -16,7 +19,8 @@ const EJECTION: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Endpoint {
     base: String,
-    uris: [Uri; Api::ALL.len()],
+    /// Where requests of OpenAI's pass through; those that the server has no path for are absent.
+    uris: [Option<Uri>; Api::ALL.len()],
     in_flight: AtomicU64,
     /// Milliseconds after `born` until which the address is passed over.
     ejected_until: AtomicU64,
@@ -30,25 +34,43 @@ impl Endpoint {
         &self.base
     }
 
-    /// The address under `base`, which ends with the version where the server has one (`https://host/v1`).
+    /// The address under `base`, which ends with the version where the server has one (`https://host/v1`), of a server that
+    /// speaks `dialect`.
     ///
     /// # Errors
     /// When `base` is not an address.
-    pub fn new(base: &str) -> Result<Self, http::uri::InvalidUri> {
-        let [completions, chat, models] = Api::ALL.map(|api| format!("{base}{}", api.path()).parse());
+    pub fn new(base: &str, dialect: &Dialect) -> Result<Self, http::uri::InvalidUri> {
+        let base = dialect.base(base);
+        base.parse::<Uri>()?;
+        let uris = Api::ALL.map(|api| format!("{base}{}", dialect.openai_path(api)?).parse().ok());
         Ok(Self {
             base: base.to_owned(),
-            uris: [completions?, chat?, models?],
+            uris,
             in_flight: AtomicU64::new(0),
             ejected_until: AtomicU64::new(0),
             born: Instant::now(),
         })
     }
 
-    /// The address that serves `api`.
+    /// The address where a request of OpenAI's passes through; `None` when the server has none.
     #[must_use]
-    pub fn uri(&self, api: Api) -> Uri {
-        self.uris.get(api as usize).cloned().unwrap_or_default()
+    pub fn uri(&self, api: Api) -> Option<Uri> {
+        self.uris.get(api as usize).cloned().flatten()
+    }
+
+    /// The proxy that leads there, and whether the connection is to be secure.
+    #[must_use]
+    pub fn proxy(&self, reach: &Reach) -> Option<(bool, Proxy)> {
+        let uri: Uri = self.base.parse().ok()?;
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Some((secure, reach.proxy(secure, uri.host()?, port)?.clone()))
+    }
+
+    /// The address of a path of the dialect's own.
+    #[must_use]
+    pub fn uri_of(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.base).parse().ok()
     }
 
     /// Passes the address over for a while: it refused a connection.
@@ -74,13 +96,14 @@ impl Endpoint {
 #[derive(Debug, Default)]
 pub struct Endpoints {
     list: ArcSwap<Vec<Arc<Endpoint>>>,
+    dialect: Dialect,
 }
 
 impl Endpoints {
     /// One address that never changes.
     #[must_use]
     pub fn fixed(endpoint: Endpoint) -> Self {
-        Self { list: ArcSwap::from_pointee(vec![Arc::new(endpoint)]) }
+        Self { list: ArcSwap::from_pointee(vec![Arc::new(endpoint)]), dialect: Dialect::default() }
     }
 
     /// Takes over a new list of addresses; those that stay keep their counts. Tells whether anything changed.
@@ -89,7 +112,7 @@ impl Endpoints {
         let kept = |base: &String| old.iter().find(|endpoint| endpoint.base == *base).cloned();
         let new: Vec<_> = bases
             .iter()
-            .filter_map(|base| kept(base).or_else(|| Endpoint::new(base).ok().map(Arc::new)))
+            .filter_map(|base| kept(base).or_else(|| Endpoint::new(base, &self.dialect).ok().map(Arc::new)))
             .collect();
         let changed =
             new.len() != old.len() || new.iter().any(|new| !old.iter().any(|old| Arc::ptr_eq(old, new)));
@@ -153,7 +176,10 @@ mod tests {
 
     #[test]
     fn paths_are_appended_to_the_base() {
-        let endpoint = Endpoint::new("https://api.example.com/openai/v1").unwrap();
-        assert_eq!(endpoint.uri(Api::Chat).to_string(), "https://api.example.com/openai/v1/chat/completions");
+        let endpoint = Endpoint::new("https://api.example.com/openai/v1", &Dialect::OpenAi).unwrap();
+        assert_eq!(
+            endpoint.uri(Api::Chat).unwrap().to_string(),
+            "https://api.example.com/openai/v1/chat/completions"
+        );
     }
 }

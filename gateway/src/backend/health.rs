@@ -10,8 +10,8 @@ use modelgate_api::v1alpha1::Probe;
 
 use super::Backend;
 use crate::dialect::openai::Api;
+use crate::dialect::{Generation, Wire};
 use crate::error::GatewayError;
-use crate::pipeline::body::RequestBody;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_WHEN_SICK: Duration = Duration::from_secs(1);
@@ -143,11 +143,8 @@ impl Backend {
         }
         let result = match probe {
             Probe::None => return (Reason::NotProbed, "probe: None".into(), false),
-            Probe::Models => self.ask(Api::Models, Bytes::new()).await,
-            Probe::Completion => {
-                let body = serde_json::json!({"model": self.config.model, "prompt": "a", "max_tokens": 1});
-                self.ask(Api::Completions, Bytes::from(body.to_string())).await
-            }
+            Probe::Models => self.probe_models().await,
+            Probe::Completion => self.probe_completion().await,
         };
         match result {
             Ok(()) => (Reason::Healthy, "the last probe passed".into(), true),
@@ -157,11 +154,7 @@ impl Backend {
                 } else {
                     ""
                 };
-                (
-                    Reason::ProbeFailed,
-                    format!("the probe {} was answered {status}{hint}", path_of(probe)),
-                    true,
-                )
+                (Reason::ProbeFailed, format!("the probe {} was answered {status}{hint}", word(probe)), true)
             }
             Err(error) => match self.child_says() {
                 Some(said) => (Reason::Starting, said, true),
@@ -170,10 +163,24 @@ impl Backend {
         }
     }
 
-    async fn ask(&self, api: Api, body: Bytes) -> Result<(), GatewayError> {
+    /// What costs nothing: the list of models, or what the server has instead.
+    async fn probe_models(&self) -> Result<(), GatewayError> {
+        let path = self.dialect().health_path(&self.config.model);
+        self.probe_by(Wire { method: http::Method::GET, path, body: Bytes::new(), stream: false }).await
+    }
+
+    async fn probe_completion(&self) -> Result<(), GatewayError> {
+        let abilities = self.abilities();
+        let prompt = abilities.prompt_of("a".into(), String::new());
+        let ask =
+            Generation { prompt, model: self.config.model.clone(), max_tokens: 1, ..Generation::default() };
+        self.probe_by(self.dialect().render(&ask, &abilities)?).await
+    }
+
+    async fn probe_by(&self, wire: Wire) -> Result<(), GatewayError> {
         let endpoint = self.pick(None).ok_or(GatewayError::NoBackend("no address is known"))?;
-        let request = self.request(&endpoint, api, RequestBody::whole(body), &http::HeaderMap::new());
-        let response = tokio::time::timeout(TIMEOUT, self.send(&endpoint, request, api, false))
+        let request = self.ask(&endpoint, wire, &http::HeaderMap::new())?;
+        let response = tokio::time::timeout(TIMEOUT, self.send(&endpoint, request, Api::Completions, false))
             .await
             .map_err(|_| GatewayError::UpstreamTimeout("probe"))??;
         let status = response.status();
@@ -185,9 +192,9 @@ impl Backend {
     }
 }
 
-fn path_of(probe: Probe) -> &'static str {
+fn word(probe: Probe) -> &'static str {
     match probe {
-        Probe::Completion => Api::Completions.path(),
-        Probe::Models | Probe::None => Api::Models.path(),
+        Probe::Completion => "by a completion",
+        Probe::Models | Probe::None => "of its models",
     }
 }

@@ -3,30 +3,38 @@
 
 pub mod child;
 pub mod connect;
+mod credential;
 pub mod endpoint;
 mod fake;
 pub mod health;
+mod permit;
 mod pods;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use modelgate_api::contract::{BackendConfig, SecretFile, Target};
+use modelgate_api::contract::{BackendConfig, Target};
 use modelgate_api::state::BackendState;
+use modelgate_api::v1alpha1::Boundary;
 use tokio_util::task::AbortOnDropHandle;
+
+pub use permit::Permit;
 
 use crate::backend::child::Child;
 use crate::backend::connect::Connector;
+use crate::backend::credential::{Credential, credentials};
 use crate::backend::endpoint::{Endpoint, Endpoints};
 use crate::backend::fake::Fake;
 use crate::backend::health::{Health, Reason};
 use crate::dialect::openai::Api;
+use crate::dialect::{Abilities, Dialect, Wire};
 use crate::error::GatewayError;
+use crate::outbound::Reach;
+use crate::outbound::trust::Trust;
 use crate::pipeline::body::{RequestBody, UpstreamBody};
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
@@ -35,8 +43,8 @@ use crate::state::Changed;
 /// Idle connections are closed before the servers do it (uvicorn, under vLLM, after 5 s), so none is used as it closes.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 const POOL_SIZE: usize = 64;
-/// How often the file of a credential is read again.
-const CREDENTIAL_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection of HTTP/2 carries everything to its host, so one that is dead must be found out.
+const HTTP2_PING: Duration = Duration::from_secs(20);
 
 type HttpClient = Client<Connector, RequestBody>;
 
@@ -44,8 +52,12 @@ type HttpClient = Client<Connector, RequestBody>;
 pub struct Parts {
     /// Its metric series.
     pub series: BackendSeries,
-    /// What TLS connections trust.
+    /// What TLS connections trust, where no CA of the backend's own says otherwise.
     pub tls: Arc<rustls::ClientConfig>,
+    /// What an address that a user gave may lead to.
+    pub reach: Reach,
+    /// Where Google's credentials are looked for.
+    pub google: crate::google::Environment,
     /// Time for a connection to stand.
     pub connect: Duration,
     /// Where credentials are.
@@ -71,6 +83,11 @@ pub struct Backend {
     link: Link,
     health: health::Record,
     credential: Credential,
+    trust: Arc<Trust>,
+    dialect: Dialect,
+    /// What a proxy that reads whole addresses is shown.
+    proxy_authorization: Option<HeaderValue>,
+    proxied: bool,
     in_flight: AtomicU64,
     said: Mutex<Option<String>>,
     changed: Changed,
@@ -82,45 +99,6 @@ enum Link {
     Fake(Box<Fake>),
 }
 
-/// The bearer token of a backend, read from its file again and again so that a rotated one needs no restart.
-struct Credential {
-    file: Option<SecretFile>,
-    secrets: Secrets,
-    header: ArcSwapOption<HeaderValue>,
-    missing: Mutex<Option<String>>,
-}
-
-impl Credential {
-    fn new(file: Option<SecretFile>, secrets: Secrets) -> Self {
-        let credential = Self { file, secrets, header: ArcSwapOption::empty(), missing: Mutex::new(None) };
-        credential.refresh();
-        credential
-    }
-
-    fn refresh(&self) {
-        let Some(file) = &self.file else { return };
-        let header = self.secrets.read(file).and_then(|token| {
-            let mut value =
-                HeaderValue::from_bytes(&[b"Bearer ", token.trim_ascii()].concat()).map_err(|_| {
-                    format!("{}: holds bytes that no HTTP header may have", self.secrets.path(file).display())
-                })?;
-            value.set_sensitive(true);
-            Ok(value)
-        });
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        match header {
-            Ok(header) => {
-                self.header.store(Some(Arc::new(header)));
-                *missing = None;
-            }
-            Err(why) => {
-                self.header.store(None);
-                *missing = Some(why);
-            }
-        }
-    }
-}
-
 impl Backend {
     /// Makes the backend and starts its tasks, which end with it.
     ///
@@ -130,27 +108,34 @@ impl Backend {
         let bad = |error: http::uri::InvalidUri| {
             format!("ModelBackend {name}: its address cannot be used: {error}")
         };
-        let host = |guarded| Connector::to_host(Arc::clone(&parts.tls), parts.connect, guarded);
-        let mut file = None;
+        let (origin, ca) = credentials(&config.target, &parts);
+        let trust = Arc::new(Trust::new(Arc::clone(&parts.tls), ca, parts.secrets.clone()));
+        if let Err(why) = trust.refresh() {
+            tracing::warn!(backend = name, error = why, "the CA of the backend cannot be used yet");
+        }
+        let host = |reach| Connector::to_host(Arc::clone(&trust), parts.connect, reach);
+        let dialect = Dialect::of(&config.target);
+        let mut proxy = None;
         let link = match &config.target {
             Target::Fake { text, chunks, delay_ms, fail_rate } => {
                 Link::Fake(Box::new(Fake::new(&config.model, text, *chunks, *delay_ms, *fail_rate)))
             }
             Target::Pods { .. } => {
-                Link::Http { client: client(host(false)), endpoints: Endpoints::default() }
+                Link::Http { client: client(host(Reach::Own), false), endpoints: Endpoints::default() }
             }
-            Target::External { url, credential, .. } => {
-                file.clone_from(credential);
+            Target::External { url, h2c, .. } => {
+                let endpoint = Endpoint::new(url, &dialect).map_err(bad)?;
+                proxy = endpoint.proxy(&parts.reach);
                 Link::Http {
-                    client: client(host(true)),
-                    endpoints: Endpoints::fixed(Endpoint::new(url).map_err(bad)?),
+                    client: client(host(parts.reach.clone()), *h2c),
+                    endpoints: Endpoints::fixed(endpoint),
                 }
             }
             Target::Child { .. } => {
                 let socket = parts.child.as_ref().map(|child| child.socket.clone()).unwrap_or_default();
-                let endpoint = Endpoint::new("http://engine/v1").map_err(bad)?;
+                let endpoint = Endpoint::new("http://engine/v1", &dialect).map_err(bad)?;
                 Link::Http {
-                    client: client(Connector::to_socket(socket, parts.connect)),
+                    client: client(Connector::to_socket(socket, parts.connect), false),
                     endpoints: Endpoints::fixed(endpoint),
                 }
             }
@@ -164,7 +149,13 @@ impl Backend {
             child: parts.child,
             link,
             health: health::Record::new(),
-            credential: Credential::new(file, parts.secrets),
+            credential: Credential::new(origin),
+            trust,
+            dialect,
+            proxied: proxy.is_some(),
+            proxy_authorization: proxy
+                .filter(|(secure, _)| !secure)
+                .and_then(|(_, proxy)| proxy.authorization),
             in_flight: AtomicU64::new(0),
             changed: parts.changed,
             tasks: Mutex::new(Vec::new()),
@@ -187,14 +178,8 @@ impl Backend {
                 }
             }))));
         }
-        if self.credential.file.is_some() {
-            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
-                while let Some(backend) = weak.upgrade() {
-                    backend.credential.refresh();
-                    drop(backend);
-                    tokio::time::sleep(CREDENTIAL_INTERVAL).await;
-                }
-            })));
+        if matches!(&self.config.target, Target::External { .. }) {
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(credential::watch(weak))));
         }
         *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
     }
@@ -241,7 +226,26 @@ impl Backend {
     /// Why the credential cannot be used, if it is asked for and cannot.
     #[must_use]
     pub fn missing_credential(&self) -> Option<String> {
-        self.credential.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.credential.missing()
+    }
+
+    /// What its server speaks.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    /// What its server takes.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        Abilities::of(&self.dialect)
+    }
+
+    /// Which side of the data boundary it is on: outside too when a proxy leads there, whatever the configuration says, since
+    /// nobody here knows where the proxy sends what it is given.
+    #[must_use]
+    pub fn boundary(&self) -> Boundary {
+        if self.proxied { Boundary::Outside } else { self.config.boundary }
     }
 
     fn child_says(&self) -> Option<String> {
@@ -253,30 +257,68 @@ impl Backend {
     pub fn pick(&self, except: Option<&Arc<Endpoint>>) -> Option<Arc<Endpoint>> {
         match &self.link {
             Link::Http { endpoints, .. } => endpoints.pick(except),
-            Link::Fake(_) => Endpoint::new("http://fake/v1").ok().map(Arc::new),
+            Link::Fake(_) => Endpoint::new("http://fake/v1", &self.dialect).ok().map(Arc::new),
         }
     }
 
-    /// A request with the backend's own credential; of the caller's headers only those given.
-    #[must_use]
+    /// A request of OpenAI's that passes through, with the backend's own credential; of the caller's headers only those
+    /// given.
+    ///
+    /// # Errors
+    /// [`GatewayError::BadRequest`] when the server has no such path.
     pub fn request(
         &self,
         endpoint: &Endpoint,
         api: Api,
         body: RequestBody,
         headers: &HeaderMap,
+    ) -> Result<Request<RequestBody>, GatewayError> {
+        let uri = endpoint.uri(api).ok_or_else(|| {
+            GatewayError::BadRequest(format!(
+                "the model's server ({}) has no {}",
+                self.dialect.as_str(),
+                api.path()
+            ))
+        })?;
+        let method = if api == Api::Models { Method::GET } else { Method::POST };
+        Ok(self.with_own(method, uri, body, headers))
+    }
+
+    /// A request in the server's own dialect.
+    ///
+    /// # Errors
+    /// [`GatewayError::Internal`] when its path is no part of an address, which no dialect writes.
+    pub fn ask(
+        &self,
+        endpoint: &Endpoint,
+        wire: Wire,
+        headers: &HeaderMap,
+    ) -> Result<Request<RequestBody>, GatewayError> {
+        let uri = endpoint.uri_of(&wire.path).ok_or(GatewayError::Internal)?;
+        Ok(self.with_own(wire.method, uri, RequestBody::whole(wire.body), headers))
+    }
+
+    fn with_own(
+        &self,
+        method: Method,
+        uri: Uri,
+        body: RequestBody,
+        headers: &HeaderMap,
     ) -> Request<RequestBody> {
         let mut request = Request::new(body);
-        *request.method_mut() = if api == Api::Models { Method::GET } else { Method::POST };
-        *request.uri_mut() = endpoint.uri(api);
         headers.clone_into(request.headers_mut());
         let own = request.headers_mut();
-        if api != Api::Models {
+        if method == Method::POST {
             own.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some(credential) = self.credential.header.load_full() {
+        if let Some(credential) = self.credential.header() {
             own.insert(header::AUTHORIZATION, (*credential).clone());
         }
+        if let Some(authorization) = &self.proxy_authorization {
+            own.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
         request
     }
 
@@ -294,7 +336,12 @@ impl Backend {
         match &self.link {
             Link::Fake(fake) => Ok(fake.answer(api, stream).await),
             Link::Http { client, .. } => match client.request(request).await {
-                Ok(response) => Ok(response.map(UpstreamBody::Incoming)),
+                Ok(response) => {
+                    if response.status() == StatusCode::UNAUTHORIZED {
+                        self.credential.was_refused();
+                    }
+                    Ok(response.map(UpstreamBody::Incoming))
+                }
                 Err(error) if error.is_connect() => {
                     endpoint.eject();
                     tracing::debug!(backend = %self.name, error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "no connection");
@@ -325,49 +372,15 @@ impl Backend {
     }
 }
 
-fn client(connector: Connector) -> Box<HttpClient> {
+fn client(connector: Connector, h2c: bool) -> Box<HttpClient> {
     let client = Client::builder(TokioExecutor::new())
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_SIZE)
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
+        .http2_only(h2c)
+        .http2_adaptive_window(true)
+        .http2_keep_alive_interval(HTTP2_PING)
         .build(connector);
     Box::new(client)
-}
-
-/// One request under way: counted at the backend and at the address until dropped.
-pub struct Permit {
-    backend: Arc<Backend>,
-    endpoint: Arc<Endpoint>,
-}
-
-impl Permit {
-    /// Counts a request in.
-    #[must_use]
-    pub fn new(backend: Arc<Backend>, endpoint: Arc<Endpoint>) -> Self {
-        backend.in_flight.fetch_add(1, Ordering::Relaxed);
-        backend.series.in_flight.inc();
-        endpoint.begin();
-        Self { backend, endpoint }
-    }
-
-    /// The backend.
-    #[must_use]
-    pub fn backend(&self) -> &Arc<Backend> {
-        &self.backend
-    }
-
-    /// The address.
-    #[must_use]
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.backend.series.in_flight.dec();
-        self.endpoint.end();
-    }
 }

@@ -20,6 +20,7 @@ use crate::keys::Keys;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
+use crate::outbound::Reach;
 use crate::pipeline::auth;
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
@@ -199,6 +200,11 @@ fn backend(
     let parts = Parts {
         series: BackendSeries::new(&workshop.metrics, &config.gateway, &of_backend.model, name),
         tls: Arc::clone(&workshop.tls),
+        reach: Reach::Named {
+            in_cluster: config.in_cluster,
+            proxies: Arc::clone(&workshop.settings.proxies),
+        },
+        google: workshop.settings.google.clone(),
         connect,
         secrets: workshop.secrets.clone(),
         child,

@@ -1,6 +1,8 @@
 //! OpenAI's dialect. Bodies that pass through are never rebuilt: the few members that matter are found as spans, the
 //! model's name is spliced in, and everything else reaches the backend byte for byte.
 
+pub mod generate;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -16,13 +18,15 @@ pub enum Api {
     Completions,
     /// Chat.
     Chat,
+    /// Embeddings.
+    Embeddings,
     /// The list of models.
     Models,
 }
 
 impl Api {
     /// Every path, in the order of the enum.
-    pub const ALL: [Self; 3] = [Self::Completions, Self::Chat, Self::Models];
+    pub const ALL: [Self; 4] = [Self::Completions, Self::Chat, Self::Embeddings, Self::Models];
 
     /// The path, appended to the base address.
     #[must_use]
@@ -30,6 +34,7 @@ impl Api {
         match self {
             Self::Completions => "/completions",
             Self::Chat => "/chat/completions",
+            Self::Embeddings => "/embeddings",
             Self::Models => "/models",
         }
     }

@@ -129,8 +129,7 @@ async fn attempt(
     let endpoint = backend.pick(tried.as_ref()).ok_or(GatewayError::NoBackend("no address is known"))?;
     *tried = Some(Arc::clone(&endpoint));
     let permit = Permit::new(Arc::clone(backend), endpoint);
-    let request =
-        backend.request(permit.endpoint(), rendered.api, rendered.body_for(backend), &rendered.headers);
+    let request = rendered.request_to(backend, permit.endpoint())?;
     let sending = backend.send(permit.endpoint(), request, rendered.api, rendered.stream);
     let limit = Duration::from_millis(route.timeout.connect_ms.saturating_add(route.timeout.first_byte_ms));
     let limit = limit.min(Duration::from_millis(route.timeout.total_ms));

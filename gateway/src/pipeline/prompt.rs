@@ -4,14 +4,16 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde_json::json;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
+use crate::backend::endpoint::Endpoint;
 use crate::complete::CompletionTask;
+use crate::dialect::Generation;
 use crate::dialect::openai::{self, Api};
+use crate::error::GatewayError;
 
 /// Tokens of a completion, as GitLab's gateway of 2023 asked for.
 const MAX_TOKENS: u32 = 64;
@@ -46,23 +48,35 @@ enum Content {
 }
 
 impl Rendered {
-    /// The body for this backend.
-    #[must_use]
-    pub fn body_for(&self, backend: &Backend) -> RequestBody {
-        let model = &backend.config.model;
+    /// The request to this backend, in what its server speaks.
+    ///
+    /// # Errors
+    /// [`GatewayError::BadRequest`] when its server takes no such request.
+    pub fn request_to(
+        &self,
+        backend: &Backend,
+        endpoint: &Endpoint,
+    ) -> Result<Request<RequestBody>, GatewayError> {
+        let dialect = backend.dialect();
         match &self.content {
-            Content::Spliced { body, span } => RequestBody::new(openai::with_model(body, span, model)),
+            Content::Spliced { body, span } => {
+                let model = dialect.openai_model(&backend.config.model);
+                let body = RequestBody::new(openai::with_model(body, span, &model));
+                backend.request(endpoint, self.api, body, &self.headers)
+            }
             Content::Prompt { prefix, max_tokens } => {
                 let context = backend.config.context_length.unwrap_or(DEFAULT_CONTEXT);
-                let body = json!({
-                    "model": model,
-                    "prompt": tail(prefix, prompt_bytes(context)),
-                    "max_tokens": max_tokens,
-                    "temperature": TEMPERATURE,
-                    "top_p": TOP_P,
-                    "stream": false,
-                });
-                RequestBody::whole(Bytes::from(body.to_string()))
+                let prefix = tail(prefix, prompt_bytes(context)).to_owned();
+                let abilities = backend.abilities();
+                let ask = Generation {
+                    prompt: abilities.prompt_of(prefix, String::new()),
+                    model: backend.config.model.clone(),
+                    max_tokens: *max_tokens,
+                    temperature: Some(TEMPERATURE),
+                    top_p: Some(TOP_P),
+                    ..Generation::default()
+                };
+                backend.ask(endpoint, dialect.render(&ask, &abilities)?, &self.headers)
             }
         }
     }
