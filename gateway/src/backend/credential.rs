@@ -35,9 +35,7 @@ pub(super) async fn watch(backend: Weak<Backend>) {
     let mut refused = false;
     while let Some(strong) = backend.upgrade() {
         strong.credential.refresh(&strong.name, refused).await;
-        if let Err(why) = strong.trust.refresh() {
-            tracing::warn!(backend = %strong.name, error = why, "the CA of the backend cannot be used");
-        }
+        strong.trust.refresh();
         refused = tokio::time::timeout(INTERVAL, strong.credential.refused.notified()).await.is_ok();
     }
 }

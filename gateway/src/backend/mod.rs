@@ -110,9 +110,7 @@ impl Backend {
         };
         let (origin, ca) = credentials(&config.target, &parts);
         let trust = Arc::new(Trust::new(Arc::clone(&parts.tls), ca, parts.secrets.clone()));
-        if let Err(why) = trust.refresh() {
-            tracing::warn!(backend = name, error = why, "the CA of the backend cannot be used yet");
-        }
+        trust.refresh();
         let host = |reach| Connector::to_host(Arc::clone(&trust), parts.connect, reach);
         let dialect = Dialect::of(&config.target);
         let mut proxy = None;
@@ -226,7 +224,7 @@ impl Backend {
     /// Why the credential cannot be used, if it is asked for and cannot.
     #[must_use]
     pub fn missing_credential(&self) -> Option<String> {
-        self.credential.missing()
+        self.credential.missing().or_else(|| self.trust.missing())
     }
 
     /// What its server speaks.

@@ -57,8 +57,12 @@ fn read_and_check(settings: &Settings, with_models: bool) -> Result<Loaded, Vec<
     let mut faults = check_access(&config.auth, settings.is_reachable());
     let models = if with_models { model_files(&config, settings, &mut faults) } else { BTreeMap::new() };
     check_names(&config, settings, &mut faults);
-    faults
-        .extend(config.backends.iter().filter_map(|(name, backend)| refused_address(name, &backend.target)));
+    faults.extend(
+        config
+            .backends
+            .iter()
+            .filter_map(|(name, backend)| refused_address(name, &backend.target, config.in_cluster)),
+    );
     if faults.is_empty() { Ok(Loaded { config, hash, models }) } else { Err(faults) }
 }
 
@@ -156,7 +160,7 @@ fn check_names(config: &GatewayConfig, settings: &Settings, faults: &mut Vec<Str
 }
 
 /// Addresses of metadata services and other link-local ones are refused before anything is sent there.
-fn refused_address(name: &str, target: &Target) -> Option<String> {
+fn refused_address(name: &str, target: &Target, in_cluster: bool) -> Option<String> {
     let Target::External { url, .. } = target else { return None };
     let host = url::Url::parse(url).ok()?.host()?.to_owned();
     let address = match host {
@@ -164,6 +168,6 @@ fn refused_address(name: &str, target: &Target) -> Option<String> {
         url::Host::Ipv6(address) => address.into(),
         url::Host::Domain(_) => return None,
     };
-    modelgate_api::address::refused(address, false)
+    modelgate_api::address::refused(address, in_cluster)
         .map(|what| format!("ModelBackend {name}: {address} is {what}; no backend may be there"))
 }

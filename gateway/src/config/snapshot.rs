@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use modelgate_api::contract::{GatewayConfig, RouteConfig, Target, TimeoutConfig};
 use modelgate_api::state::{IssuerState, RouteState};
-use modelgate_api::v1alpha1::{Probe, Protocol};
+use modelgate_api::v1alpha1::{DataBoundary, Probe, Protocol};
 
 use super::Loaded;
 use crate::args::Settings;
@@ -21,7 +21,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
 use crate::outbound::Reach;
-use crate::pipeline::auth;
+use crate::pipeline::{auth, boundary};
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
 use crate::server::client::TrustedProxies;
@@ -221,6 +221,8 @@ pub struct Route {
     pub models: Vec<String>,
     /// Backends with their weights.
     pub backends: Vec<(Arc<Backend>, u32)>,
+    /// How far source code may go.
+    pub data_boundary: DataBoundary,
     /// Time limits.
     pub timeout: TimeoutConfig,
     proof: Mutex<Proof>,
@@ -253,6 +255,7 @@ impl Route {
             name: config.name.clone(),
             models: config.models.clone(),
             backends,
+            data_boundary: config.data_boundary,
             timeout: config.timeout,
             proof: Mutex::new(proof),
         }
@@ -288,19 +291,36 @@ impl Route {
     }
 
     fn has_healthy_backend(&self) -> bool {
-        self.backends.iter().any(|(backend, weight)| *weight > 0 && backend.is_healthy())
+        self.backends
+            .iter()
+            .any(|(backend, weight)| *weight > 0 && backend.is_healthy() && self.keeps_boundary(backend))
+    }
+
+    fn keeps_boundary(&self, backend: &Backend) -> bool {
+        boundary::check(self, backend, None).is_ok()
     }
 
     /// The route as the state document shows it.
     #[must_use]
     pub fn state(&self) -> RouteState {
-        let message = match self.proof() {
+        let outside = self.backends.iter().find(|(backend, _)| !self.keeps_boundary(backend));
+        let message = match (self.proof(), outside) {
+            (_, Some((backend, _))) if !self.has_healthy_backend() => format!(
+                "backend {} is outside, since a proxy leads there, and this route's dataBoundary is Cluster; set dataBoundary: External, or add its host to NO_PROXY",
+                backend.name
+            ),
+            (proof, _) => self.message(&proof),
+        };
+        RouteState { name: self.name.clone(), serving: self.is_serving(), message }
+    }
+
+    fn message(&self, proof: &Proof) -> String {
+        match proof {
             _ if !self.has_healthy_backend() => "no backend is healthy".into(),
             Proof::Pending => "the gateway's own completion has not ended yet".into(),
             Proof::Failed(why) => format!("the gateway's own completion failed: {why}"),
             Proof::Passed | Proof::NotAsked => String::new(),
-        };
-        RouteState { name: self.name.clone(), serving: self.is_serving(), message }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What TLS trusts: the system's certificates, Mozilla's where the system has none, or a private CA alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use modelgate_api::contract::SecretFile;
@@ -16,7 +16,8 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub struct Trust {
     file: Option<SecretFile>,
     secrets: Secrets,
-    seen: std::sync::Mutex<Vec<u8>>,
+    seen: Mutex<Vec<u8>>,
+    missing: Mutex<Option<String>>,
     config: ArcSwap<rustls::ClientConfig>,
 }
 
@@ -24,7 +25,13 @@ impl Trust {
     /// The system's certificates, or those of a CA's file once [`Trust::refresh`] has read it.
     #[must_use]
     pub fn new(system: Arc<rustls::ClientConfig>, file: Option<SecretFile>, secrets: Secrets) -> Self {
-        Self { file, secrets, seen: std::sync::Mutex::default(), config: ArcSwap::new(system) }
+        Self {
+            file,
+            secrets,
+            seen: Mutex::default(),
+            missing: Mutex::default(),
+            config: ArcSwap::new(system),
+        }
     }
 
     /// What a connection that is opened now trusts.
@@ -33,20 +40,28 @@ impl Trust {
         self.config.load_full()
     }
 
-    /// Whether there is a file to read.
+    /// Why there is no CA to trust, where one is asked for.
     #[must_use]
-    pub fn has_file(&self) -> bool {
-        self.file.is_some()
+    pub fn missing(&self) -> Option<String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the file again.
-    ///
-    /// # Errors
-    /// When it holds no CA; what was trusted before still is.
-    pub fn refresh(&self) -> Result<(), String> {
-        let Some(file) = &self.file else { return Ok(()) };
+    /// Reads the file again. When it holds no CA, what was trusted before still is; before the first one nothing is.
+    pub fn refresh(&self) {
+        let Some(file) = &self.file else { return };
+        let read = self.read(file);
+        let had = !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if let Err(why) = &read
+            && had
+        {
+            tracing::warn!(error = why, "the CA cannot be read any more; the old one is still trusted");
+        }
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = read.err().filter(|_| !had);
+    }
+
+    fn read(&self, file: &SecretFile) -> Result<(), String> {
         let pem = self.secrets.read(file)?;
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == pem {
             return Ok(());
         }

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::body::UpstreamBody;
 use super::prompt::Rendered;
-use super::route;
+use super::{boundary, route};
 use crate::backend::endpoint::Endpoint;
 use crate::backend::{Backend, Permit};
+use crate::caller::Caller;
 use crate::config::snapshot::Route;
 use crate::error::GatewayError;
 use crate::server::facts::Phase;
@@ -41,8 +42,9 @@ pub async fn send(
     rendered: &Rendered,
     record: &mut Record,
 ) -> Result<Upstream, GatewayError> {
-    let none = || GatewayError::NoBackend("none has a weight and a credential");
-    let backend = route::backend(route, None, rand::random()).ok_or_else(none)?;
+    let caller = record.caller().cloned();
+    let caller = caller.as_deref();
+    let backend = route::backend(route, caller, None, rand::random()).ok_or_else(|| none(route, caller))?;
     record.set_backend(backend);
     for (candidate, weight) in &route.backends {
         record.note_candidate(
@@ -64,9 +66,8 @@ pub async fn send(
     // Another address of the same backend first: it is the one that the weights chose.
     let elsewhere = match backend.pick(tried.as_ref()) {
         Some(endpoint) if tried.as_ref().is_some_and(|tried| !Arc::ptr_eq(tried, &endpoint)) => Some(backend),
-        _ => {
-            route::backend(route, Some(backend), rand::random()).filter(|other| !Arc::ptr_eq(other, backend))
-        }
+        _ => route::backend(route, caller, Some(backend), rand::random())
+            .filter(|other| !Arc::ptr_eq(other, backend)),
     };
     let Some(elsewhere) = elsewhere else { return Err(error) };
     backend.series.retries.inc();
@@ -108,7 +109,14 @@ fn note(
     }
 }
 
-/// Sends to this backend, once.
+/// Why no backend is left: the data boundary, where that is the reason.
+fn none(route: &Route, caller: Option<&Caller>) -> GatewayError {
+    let refused =
+        route.backends.iter().find_map(|(backend, _)| boundary::check(route, backend, caller).err());
+    refused.unwrap_or(GatewayError::NoBackend("none has a weight and a credential"))
+}
+
+/// Sends to this backend, once. For the gateway's own questions, which hold no source code of anybody.
 ///
 /// # Errors
 /// When it does not take the request or fails.

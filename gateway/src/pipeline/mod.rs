@@ -4,6 +4,7 @@
 pub mod admit;
 pub mod auth;
 pub mod body;
+pub mod boundary;
 pub mod cors;
 pub mod dispatch;
 pub mod gitlab;

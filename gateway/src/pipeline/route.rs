@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::boundary;
 use crate::backend::Backend;
+use crate::caller::Caller;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::error::GatewayError;
 
@@ -26,13 +28,16 @@ pub fn of_model(snapshot: &Snapshot, model: &str) -> Result<Arc<Route>, GatewayE
 /// A backend by weight: of the healthy ones, or of all when none is, since a probe may be wrong and a request is the
 /// better one. `except` is taken only when there is no other. `dice` is in `0..1`.
 #[must_use]
-pub fn backend<'a>(route: &'a Route, except: Option<&Arc<Backend>>, dice: f64) -> Option<&'a Arc<Backend>> {
-    let weighted = || {
-        route
-            .backends
-            .iter()
-            .filter(|(backend, weight)| *weight > 0 && backend.missing_credential().is_none())
+pub fn backend<'a>(
+    route: &'a Route,
+    caller: Option<&Caller>,
+    except: Option<&Arc<Backend>>,
+    dice: f64,
+) -> Option<&'a Arc<Backend>> {
+    let usable = |backend: &Backend| {
+        backend.missing_credential().is_none() && boundary::check(route, backend, caller).is_ok()
     };
+    let weighted = || route.backends.iter().filter(|(backend, weight)| *weight > 0 && usable(backend));
     let other = |backend: &Arc<Backend>| except.is_none_or(|except| !Arc::ptr_eq(except, backend));
     let healthy: Vec<_> = weighted().filter(|(backend, _)| backend.is_healthy() && other(backend)).collect();
     if !healthy.is_empty() {

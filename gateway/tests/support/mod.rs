@@ -37,6 +37,14 @@ impl Gateway {
     }
 
     pub async fn start_with(yaml: &str, flags: &[&str]) -> Result<Self, Vec<String>> {
+        Self::start_env(yaml, flags, &|_| None).await
+    }
+
+    pub async fn start_env(
+        yaml: &str,
+        flags: &[&str],
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.yaml");
         std::fs::write(&config, yaml).unwrap();
@@ -52,7 +60,7 @@ impl Gateway {
         let secrets = folder.path().join("secrets");
         let more = ["--secrets", secrets.to_str().unwrap(), "--drain-grace", "300ms"];
         let all = own.iter().chain(&rest).chain(&more).chain(flags);
-        let settings = Args::try_parse_from(all).unwrap().into_settings(&|_| None)?;
+        let settings = Args::try_parse_from(all).unwrap().into_settings(env)?;
         let app = App::start(settings).await?;
         let at = app.addresses();
         let (stop, stopped) = oneshot::channel::<()>();
