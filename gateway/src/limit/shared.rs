@@ -216,7 +216,7 @@ impl Shared {
 
     fn tls(&self) -> io::Result<Arc<rustls::ClientConfig>> {
         let Some(ca) = &self.ca else {
-            return crate::backend::connect::tls_config().map_err(io::Error::other);
+            return crate::outbound::trust::system().map_err(io::Error::other);
         };
         let pem = self.secrets.read(ca).map_err(io::Error::other)?;
         let mut roots = rustls::RootCertStore::empty();
