@@ -148,7 +148,7 @@ pub(super) fn credentials(target: &Target, parts: &Parts) -> (Origin, Option<Sec
         (ExternalProtocol::VertexAI, file) => {
             let path = file.as_ref().map(|file| parts.secrets.path(file));
             // Google's own servers have public certificates; a private CA is the backend's alone.
-            let trust = Arc::new(Trust::new(Arc::clone(&parts.tls), None, parts.secrets.clone()));
+            let trust = Arc::new(Trust::new(&parts.tls, None, parts.secrets.clone()));
             let google = Google::new(
                 path,
                 parts.reach.clone(),

@@ -109,7 +109,7 @@ impl Backend {
             format!("ModelBackend {name}: its address cannot be used: {error}")
         };
         let (origin, ca) = credentials(&config.target, &parts);
-        let trust = Arc::new(Trust::new(Arc::clone(&parts.tls), ca, parts.secrets.clone()));
+        let trust = Arc::new(Trust::new(&parts.tls, ca, parts.secrets.clone()));
         trust.refresh();
         let host = |reach| Connector::to_host(Arc::clone(&trust), parts.connect, reach);
         let dialect = Dialect::of(&config.target);

@@ -24,13 +24,13 @@ pub struct Trust {
 impl Trust {
     /// The system's certificates, or those of a CA's file once [`Trust::refresh`] has read it.
     #[must_use]
-    pub fn new(system: Arc<rustls::ClientConfig>, file: Option<SecretFile>, secrets: Secrets) -> Self {
+    pub fn new(system: &rustls::ClientConfig, file: Option<SecretFile>, secrets: Secrets) -> Self {
         Self {
             file,
             secrets,
             seen: Mutex::default(),
             missing: Mutex::default(),
-            config: ArcSwap::new(system),
+            config: ArcSwap::new(with_http2(system)),
         }
     }
 
@@ -77,7 +77,8 @@ impl Trust {
         if roots.is_empty() {
             return Err(fault(&"holds no certificate"));
         }
-        self.config.store(config(roots).map_err(|error| fault(&error))?);
+        let config = config(roots).map_err(|error| fault(&error))?;
+        self.config.store(with_http2(&config));
         *seen = pem;
         Ok(())
     }
@@ -99,10 +100,16 @@ pub fn system() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
 
 fn config(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
+}
+
+/// The same, offering both versions of HTTP to a server that can negotiate.
+fn with_http2(config: &rustls::ClientConfig) -> Arc<rustls::ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Arc::new(config)
 }
