@@ -17,6 +17,8 @@ pub struct Options {
     pub forms: Vec<Form>,
     /// Only each so many-th sample is taken; 1 takes all.
     pub every: usize,
+    /// Which part of the samples is taken, of how many: for several threads.
+    pub part: (usize, usize),
     /// The policy in force.
     pub policy: Policy,
     /// How many failures are kept to be looked at.
@@ -30,6 +32,7 @@ impl Default for Options {
             file_name: "solution.py".to_owned(),
             forms: Form::ALL.to_vec(),
             every: 1,
+            part: (0, 1),
             policy: Policy { caps: patient, ..Policy::default() },
             failures: 0,
         }
@@ -49,6 +52,11 @@ impl Cell {
     fn add(&mut self, counted: bool) {
         self.of += 1;
         self.count += usize::from(counted);
+    }
+
+    fn join(&mut self, other: Cell) {
+        self.of += other.of;
+        self.count += other.count;
     }
 
     /// Counted ones per hundred; none of none is 0.
@@ -82,7 +90,9 @@ pub struct Outcome {
 #[must_use]
 pub fn measure(samples: &[Sample], options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
-    for (number, sample) in samples.iter().enumerate().step_by(options.every.max(1)) {
+    let (part, parts) = options.part;
+    let taken = samples.iter().enumerate().step_by(options.every.max(1));
+    for (number, sample) in taken.skip(part).step_by(parts.max(1)) {
         let next = next_function(samples, number);
         for form in &options.forms {
             let formed = form.of(sample);
@@ -100,6 +110,21 @@ pub fn measure(samples: &[Sample], options: &Options) -> Outcome {
         }
     }
     outcome
+}
+
+impl Outcome {
+    /// Both outcomes as one.
+    #[must_use]
+    pub fn with(mut self, other: Outcome) -> Outcome {
+        other.harm.into_iter().for_each(|(key, cell)| self.harm.entry(key).or_default().join(cell));
+        other.recovery.into_iter().for_each(|(key, cell)| self.recovery.entry(key).or_default().join(cell));
+        other.worse.into_iter().for_each(|(key, cell)| self.worse.entry(key).or_default().join(cell));
+        self.kept.join(other.kept);
+        other.times.into_iter().for_each(|(step, times)| self.times.entry(step).or_default().extend(times));
+        self.total.extend(other.total);
+        self.failures.extend(other.failures);
+        self
+    }
 }
 
 struct Bench<'a> {

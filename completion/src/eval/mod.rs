@@ -11,4 +11,4 @@ pub use form::Form;
 pub use measure::{Cell, Options, Outcome, measure};
 pub use mutation::Mutation;
 pub use report::Report;
-pub use sample::{Sample, Set, read};
+pub use sample::{Sample, Set, light, read};

@@ -1,6 +1,8 @@
 //! Infilling problems as the HumanEval-Infilling benchmark writes them: JSON lines with what stands before the gap, in
 //! it and after it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// A set of samples.
@@ -57,6 +59,15 @@ pub fn read(lines: &str) -> Result<Vec<Sample>, String> {
     lines.map(|(at, line)| one(line).map_err(|why| format!("line {}: {why}", at + 1))).collect()
 }
 
+/// The light set, one random span for each problem: the first of each, for folders without a file of its own.
+#[must_use]
+pub fn light(samples: &[Sample]) -> Vec<Sample> {
+    let mut seen = BTreeSet::new();
+    let spans = samples.iter().filter(|sample| sample.set == Set::RandomSpan);
+    let first = spans.filter(|sample| seen.insert(sample.problem.as_str()));
+    first.map(|sample| Sample { set: Set::Light, ..sample.clone() }).collect()
+}
+
 fn one(line: &str) -> Result<Sample, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let text = |field: &str| {
@@ -93,6 +104,7 @@ mod tests {
         let good = r#"{"task_id":"RandomSpanInfilling/HumanEval/0/1","prompt":"a","canonical_solution":"b","suffix":"c"}"#;
         let samples = read(&format!("{good}\n\n")).expect("good");
         assert_eq!((samples[0].set, samples[0].problem.as_str()), (Set::RandomSpan, "HumanEval/0"));
+        assert_eq!(light(&[samples[0].clone(), samples[0].clone()]).len(), 1);
         assert_eq!(read(&format!("{good}\n{{}}")).unwrap_err(), "line 2: no text in `task_id`");
     }
 }

@@ -9,6 +9,9 @@ use super::{Change, Context, Guard, newline, overlap};
 /// Cuts behind the block.
 #[must_use]
 pub fn apply(text: &str, context: &Context<'_>, guard: &mut Guard<'_>) -> Option<Change> {
+    if !text.contains('\n') {
+        return None;
+    }
     let lines = context.lines(text);
     let cut = by_tree(text, &lines, context, guard).unwrap_or_else(|| by_indentation(&lines, context))?;
     let allowed = context.fit(text).excess.max(context.fit("").excess);

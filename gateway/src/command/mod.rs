@@ -2,6 +2,7 @@
 //! Each command is one file: its arguments as a `clap::Args`, and `run`, which prints its result to standard output and
 //! returns the exit code.
 
+mod eval;
 mod keys;
 mod print_config;
 mod validate;
@@ -38,6 +39,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration without serving it; tells every mistake at once
     Validate(validate::Validate),
+    /// Measure on infilling problems how good post-processing is, without a model
+    Eval(eval::Eval),
     /// Make, list, revoke and rotate API keys
     Keys(keys::Keys),
     /// Show the settings and the configuration that would be in force, and where each value comes from; no secret is shown
@@ -49,6 +52,7 @@ impl Command {
     pub async fn run(self, given: &Given) -> u8 {
         match self {
             Self::Validate(command) => command.run(),
+            Self::Eval(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::PrintConfig(command) => command.run(given),
         }
