@@ -21,46 +21,65 @@ pub struct Estimate {
     pub exact: bool,
 }
 
-/// A bound for the tokenizers of code models, where none is loaded: a word has a token for each four letters begun, a
-/// digit, a sign and a line end one each, a single space none, a run of spaces one for each sixteen begun; a character
-/// beyond ASCII one less than its bytes. `docs/completion-engine.md` has it beside what real tokenizers count.
+/// A bound for the tokenizers of code models, where none is loaded: a word has a token for each three small letters begun
+/// and for each two capitals, a digit, a sign and a line end one each, a single space none, a run of spaces one and one
+/// more for each sixteen; a character beyond ASCII one less than its bytes. `docs/completion-engine.md` has it beside what
+/// real tokenizers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound;
 
-/// Letters that one token stands for at least.
-const LETTERS: usize = 4;
+/// Small letters that one token stands for at least.
+const SMALL: usize = 3;
+/// Capitals that one token stands for at least.
+const CAPITALS: usize = 2;
 /// Spaces of a run that one token stands for at least.
 const SPACES: usize = 16;
 
+/// A word or a run of spaces that has not ended yet.
+#[derive(Default)]
+struct Run {
+    small: usize,
+    capitals: usize,
+    spaces: usize,
+}
+
+impl Run {
+    const fn is_word(&self) -> bool {
+        self.small + self.capitals > 0
+    }
+
+    /// Its tokens; a new one begins.
+    fn end(&mut self) -> usize {
+        let run = std::mem::take(self);
+        let spaces = if run.spaces > 1 { 1 + run.spaces / SPACES } else { 0 };
+        spaces + run.small.div_ceil(SMALL) + run.capitals.div_ceil(CAPITALS)
+    }
+}
+
 impl Counter for Bound {
     fn count(&self, text: &str) -> usize {
-        let mut tokens = 0;
-        let (mut letters, mut spaces) = (0, 0);
-        let closed = |letters: &mut usize, spaces: &mut usize| {
-            let run = if *spaces > 1 { 1 + *spaces / SPACES } else { 0 };
-            let word = letters.div_ceil(LETTERS);
-            (*letters, *spaces) = (0, 0);
-            run + word
-        };
+        let (mut tokens, mut run) = (0, Run::default());
         for character in text.chars() {
             if character.is_ascii_alphabetic() {
-                if spaces > 0 {
-                    tokens += closed(&mut letters, &mut spaces);
+                if run.spaces > 0 {
+                    tokens += run.end();
                 }
-                letters += 1;
+                if character.is_ascii_lowercase() {
+                    run.small += 1;
+                } else {
+                    run.capitals += 1;
+                }
             } else if character == ' ' {
-                if letters > 0 {
-                    tokens += closed(&mut letters, &mut spaces);
+                if run.is_word() {
+                    tokens += run.end();
                 }
-                spaces += 1;
+                run.spaces += 1;
             } else {
-                tokens += closed(&mut letters, &mut spaces);
-                tokens += character.len_utf8().saturating_sub(1).max(1);
+                tokens += run.end() + character.len_utf8().saturating_sub(1).max(1);
             }
         }
         // A single space at the end has no word to join.
-        let alone = usize::from(spaces == 1);
-        tokens + alone + closed(&mut letters, &mut spaces)
+        tokens + usize::from(run.spaces == 1) + run.end()
     }
 }
 
@@ -85,6 +104,8 @@ mod tests {
             ("", 0),
             ("def", 1),
             ("return", 2),
+            ("MAX_SIZE", 5),
+            ("getName", 3),
             ("a b", 2),
             ("x = 12;\n", 6),
             ("        x", 2),

@@ -16,6 +16,13 @@ use crate::tokens::Counter;
 /// Lines of a signature or head that are shown.
 const MAX_LINES: usize = 6;
 
+/// Whether items are found in documents of a language.
+#[must_use]
+pub const fn is_known(language: Language) -> bool {
+    let kinds = kinds::of(language);
+    !(kinds.imports.is_empty() && kinds.functions.is_empty())
+}
+
 /// What stands at the top of the prompt's text before the cursor: the items that fit, by priority, as lines of the
 /// document's language. Nothing that is `visible` anyway is said twice. Empty, or ends with a line end.
 #[must_use]

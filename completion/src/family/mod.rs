@@ -119,6 +119,12 @@ impl Family {
         FAMILIES.iter().find(|family| family.name == name)
     }
 
+    /// The family that a backend's `model.fim.family` means for a model of this name: `Auto` goes by the model's name.
+    #[must_use]
+    pub fn resolve(setting: &str, model: &str) -> Option<&'static Self> {
+        if setting == "Auto" { by_model_name(model) } else { Self::of_name(setting) }
+    }
+
     /// Tokens that the backend's tokenizer must make one id of each.
     #[must_use]
     pub const fn required_tokens(&self) -> &'static [&'static str] {

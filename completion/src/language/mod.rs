@@ -89,6 +89,11 @@ impl Language {
         words(self.info().extensions)
     }
 
+    /// Base names of files that are in it whatever their extension.
+    pub fn base_names(self) -> impl Iterator<Item = &'static str> {
+        words(self.info().base_names)
+    }
+
     /// Words that begin a statement at the top level of a file.
     pub fn top_level_keywords(self) -> impl Iterator<Item = &'static str> {
         words(self.info().top_level)

@@ -151,7 +151,7 @@ mod tests {
     fn the_next_two_lines_with_text_are_shown_beyond_the_budget() {
         let text = "\n\nfirst line\n\nsecond line\nthird line\n";
         assert_eq!(text.get(..suffix(text, 0, 100, &Bound)), Some("\n\nfirst line\n\nsecond line\n"));
-        assert_eq!(text.get(..suffix(text, 0, 7, &Bound)), Some("\n\nfirst line\n\n"));
+        assert_eq!(text.get(..suffix(text, 0, 8, &Bound)), Some("\n\nfirst line\n\n"));
     }
 
     #[test]
