@@ -18,6 +18,7 @@ use crate::secrets::Secrets;
 use crate::server::drain::Drain;
 use crate::server::in_flight::InFlight;
 use crate::server::reports::Reports;
+use crate::server::tls::ListenerTls;
 use crate::state::{self, Changed};
 use crate::{layers, prove, server};
 
@@ -34,6 +35,10 @@ pub struct Gateway {
     pub workshop: Workshop,
     /// Whether the process is ending.
     pub drain: Drain,
+    /// TLS of the listener for clients.
+    pub http_tls: ListenerTls,
+    /// TLS of the listener for Prometheus.
+    pub metrics_tls: ListenerTls,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
     /// To whom requests that have ended are told.
@@ -57,6 +62,7 @@ impl Gateway {
     fn announce(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
         self.metrics.set_config(&snapshot.hash);
         self.metrics.reload_successful.set(1);
+        self.follow_certificates();
         self.workshop.changed.notify();
         if snapshot.config.auth.anonymous {
             tracing::warn!(
@@ -69,6 +75,14 @@ impl Gateway {
             .map(|verifier| AbortOnDropHandle::new(tokio::spawn(async move { verifier.maintain().await })));
         *self.resolving.lock().unwrap_or_else(PoisonError::into_inner) = resolving;
         prove::start(self, snapshot);
+    }
+
+    /// Reads the listeners' certificates, where they changed.
+    pub fn follow_certificates(&self) {
+        let snapshot = self.snapshot.load();
+        let (listeners, secrets) = (&snapshot.config.listeners, &self.workshop.secrets);
+        self.http_tls.follow(listeners.tls.as_ref(), secrets);
+        self.metrics_tls.follow(listeners.metrics_tls.as_ref(), secrets);
     }
 
     /// Tells why the newest configuration is not in force.
@@ -154,6 +168,8 @@ impl App {
             metrics,
             workshop,
             drain: Drain::default(),
+            http_tls: ListenerTls::default(),
+            metrics_tls: ListenerTls::default(),
             in_flight: Arc::default(),
             reports,
             instance: uuid::Uuid::new_v4().to_string(),
@@ -179,10 +195,21 @@ impl App {
         let clients = AbortOnDropHandle::new(tokio::spawn(clients));
         // These end with the process: they must answer while it drains.
         let _beside = [
-            tokio::spawn(server::admin(Arc::clone(&gateway), listeners.metrics, server::metrics::answer)),
-            tokio::spawn(server::admin(Arc::clone(&gateway), listeners.control, server::control::answer)),
-            tokio::spawn(server::admin(Arc::clone(&gateway), listeners.debug, server::debug::answer)),
+            tokio::spawn(server::admin(
+                Arc::clone(&gateway),
+                listeners.metrics,
+                Some(|gateway| &gateway.metrics_tls),
+                server::metrics::answer,
+            )),
+            tokio::spawn(server::admin(
+                Arc::clone(&gateway),
+                listeners.control,
+                None,
+                server::control::answer,
+            )),
+            tokio::spawn(server::admin(Arc::clone(&gateway), listeners.debug, None, server::debug::answer)),
             tokio::spawn(watch::watch(Arc::clone(&gateway))),
+            tokio::spawn(server::tls::watch(Arc::clone(&gateway))),
             tokio::spawn(follow_issuers(Arc::clone(&gateway))),
         ]
         .map(AbortOnDropHandle::new);

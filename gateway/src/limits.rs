@@ -11,6 +11,8 @@ pub const H1_BUFFER_BYTES: usize = 64 * 1024;
 pub const HEADERS: usize = 100;
 /// Time for a request's head, from its first byte (slow-header attacks).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a TLS handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a connection may stay without a request. Longer than the 60 s for which common ingress controllers keep
 /// theirs, so the peer that sends is the one that closes.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -36,6 +38,10 @@ pub const H2_STREAMS: u32 = 200;
 pub const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// Receive window of an HTTP/2 connection.
 pub const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// HTTP/2 streams that a client may open and reset before they are looked at (rapid reset).
+pub const H2_PENDING_RESETS: usize = 20;
+/// HTTP/2 streams that we reset for a client's mistakes before its connection is closed (made-you-reset).
+pub const H2_LOCAL_RESETS: usize = 128;
 /// Decoded header list of an HTTP/2 request.
 pub const H2_HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// Bytes that an HTTP/2 stream may have waiting to be sent.

@@ -32,6 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("conntrack", "conntrack"),
     ("openssl", "openssl"),
+    ("redis-server", "redis-server"),
     ("cmake", "cmake"),
     ("cc", "gcc"),
     ("c++", "g++"),

@@ -5,6 +5,7 @@
 mod eval;
 mod keys;
 mod print_config;
+mod token;
 mod validate;
 
 use clap::parser::ValueSource;
@@ -43,6 +44,8 @@ pub enum Command {
     Eval(eval::Eval),
     /// Make, list, revoke and rotate API keys
     Keys(keys::Keys),
+    /// Make a local issuer of tokens and a token, to try the authenticated path
+    Token(token::Token),
     /// Show the settings and the configuration that would be in force, and where each value comes from; no secret is shown
     PrintConfig(Box<print_config::PrintConfig>),
 }
@@ -54,6 +57,7 @@ impl Command {
             Self::Validate(command) => command.run(),
             Self::Eval(command) => command.run(),
             Self::Keys(command) => command.run(),
+            Self::Token(command) => command.run().await,
             Self::PrintConfig(command) => command.run(given),
         }
     }

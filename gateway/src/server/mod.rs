@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod record;
 pub mod reports;
 pub mod summary;
+pub mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -37,6 +39,7 @@ use crate::limits;
 use drain::Drain;
 pub use io::Activity;
 use io::Guarded;
+use tls::{Handshake, ListenerTls};
 
 /// Pause after an accept that failed, as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -67,12 +70,13 @@ where
             gateway.metrics.connections_shed.inc();
             return;
         };
+        let handshake = gateway.http_tls.handshake();
         let (gateway, drain) = (Arc::clone(&gateway), gateway.drain.clone());
         connections.spawn(async move {
             let over = drain.clone();
             let answer = move |connection, request| answer(Arc::clone(&gateway), connection, request);
             tokio::select! {
-                () = serve_connection(stream, peer, drain, answer) => {}
+                () = serve_connection(stream, peer, handshake, drain, answer) => {}
                 () = over.over() => {}
             }
             drop(slot);
@@ -96,8 +100,12 @@ where
 }
 
 /// Serves one of the small listeners until the process ends.
-pub async fn admin<F, R>(gateway: Arc<Gateway>, listener: TcpListener, answer: F)
-where
+pub async fn admin<F, R>(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    tls: Option<fn(&Gateway) -> &ListenerTls>,
+    answer: F,
+) where
     F: Fn(Arc<Gateway>, Request<Incoming>) -> R + Copy + Send + Sync + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
@@ -106,10 +114,11 @@ where
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+                let handshake = tls.map_or(Handshake::Plain, |tls| tls(&gateway).handshake());
                 let gateway = Arc::clone(&gateway);
                 tokio::spawn(async move {
                     let answer = move |_: Connection, request| answer(Arc::clone(&gateway), request);
-                    serve_connection(stream, peer, Drain::default(), answer).await;
+                    serve_connection(stream, peer, handshake, Drain::default(), answer).await;
                     drop(slot);
                 });
             }
@@ -123,8 +132,13 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn serve_connection<F, R, B>(stream: TcpStream, peer: SocketAddr, drain: Drain, answer: F)
-where
+async fn serve_connection<F, R, B>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handshake: Handshake,
+    drain: Drain,
+    answer: F,
+) where
     F: Fn(Connection, Request<Incoming>) -> R,
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
@@ -137,6 +151,28 @@ where
     let activity = Activity::default();
     let stream = Guarded::new(stream, activity.clone());
     let connection = Connection { peer, activity };
+    match handshake {
+        Handshake::Plain => serve_stream(stream, connection, drain, answer).await,
+        Handshake::Refuse => {}
+        Handshake::Tls(acceptor) => {
+            match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => serve_stream(stream, connection, drain, answer).await,
+                Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS connection came about"),
+                Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+async fn serve_stream<S, F, R, B>(stream: S, connection: Connection, drain: Drain, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Connection, Request<Incoming>) -> R,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let peer = connection.peer;
     let service = service_fn(move |request| {
         let answered = answer(connection.clone(), request);
         async move { Ok::<_, Infallible>(answered.await) }
@@ -172,6 +208,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(limits::H2_STREAM_WINDOW)
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
         .max_header_list_size(limits::H2_HEADER_LIST_BYTES)
+        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
+        .max_local_error_reset_streams(limits::H2_LOCAL_RESETS)
         .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
         .keep_alive_interval(limits::H2_PING)
         .keep_alive_timeout(limits::H2_PING);

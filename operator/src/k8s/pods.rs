@@ -120,13 +120,15 @@ pub fn http_probe(path: &str, port: &str, period: u32, failures: u32) -> Value {
     })
 }
 
-/// The ServiceMonitor of `owner`, unless its spec says `Disabled`.
+/// The ServiceMonitor of `owner`, unless its spec says `Disabled`. `access` is what a scrape must give besides: members
+/// of the endpoint, or null.
 #[must_use]
 pub fn monitor(
     owner: &Owner,
     name: String,
     port: &str,
     spec: Option<&MonitoringSpec>,
+    access: Value,
     render: &Render,
 ) -> Option<Child<Prepared>> {
     let spec = spec.cloned().unwrap_or_default();
@@ -141,9 +143,13 @@ pub fn monitor(
         labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     let interval = spec.interval.map_or_else(|| SCRAPE_INTERVAL.to_owned(), |interval| interval.0);
+    let mut endpoint = json!({"port": port, "path": "/metrics", "interval": interval});
+    if let (Value::Object(endpoint), Value::Object(access)) = (&mut endpoint, access) {
+        endpoint.extend(access);
+    }
     let fields = json!({"spec": {
         "selector": {"matchLabels": owner.scraped_selector()},
-        "endpoints": [{"port": port, "path": "/metrics", "interval": interval}],
+        "endpoints": [endpoint],
         "targetLabels": [owner.kind.label()],
     }});
     Some(Child::new(ChildKind::ServiceMonitor, name, owner, &labels, fields))

@@ -53,6 +53,13 @@ pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared>
         service: Some(service::service(owner, server.port, metrics.as_ref())),
         headless: Some(service::headless(owner, server.port)),
         deployment: Some(engine.deployment(owner, server, render)),
-        monitor: pods::monitor(owner, name, scraped, server.monitoring.as_ref(), render),
+        monitor: pods::monitor(
+            owner,
+            name,
+            scraped,
+            server.monitoring.as_ref(),
+            serde_json::Value::Null,
+            render,
+        ),
     }
 }

@@ -42,6 +42,13 @@ pub fn build(gateway: &ValidatedGateway, render: &Render) -> Resources<Prepared>
         disruption_budget: small::disruption_budget(owner, name.clone()),
         deployment: deployment::deployment(gateway, &name, render),
         ingress: expose::ingress(owner, name.clone(), gateway.spec.expose.as_ref()),
-        monitor: pods::monitor(owner, name, "metrics", gateway.spec.monitoring.as_ref(), render),
+        monitor: pods::monitor(
+            owner,
+            name.clone(),
+            "metrics",
+            gateway.spec.monitoring.as_ref(),
+            small::scrape_access(owner, &name, &gateway.config),
+            render,
+        ),
     }
 }

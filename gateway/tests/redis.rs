@@ -1,0 +1,183 @@
+//! Limits shared in Redis: a real server, slow, gone and started anew. Needs Debian's redis-server (7).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use modelgate_gateway::limit::redis::{Address, Connection, Value};
+use support::{Gateway, events, fake};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// A Redis server with a password.
+struct Server {
+    at: SocketAddr,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        // A port that was free a moment ago.
+        let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self::start_at(at).await
+    }
+
+    async fn start_at(at: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = at.port().to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--requirepass", "se cret"])
+            .args(["--save", "", "--appendonly", "no"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server is needed: apt-get install redis-server");
+        for _ in 0..200 {
+            if TcpStream::connect(at).await.is_ok() {
+                return Self { at, child, _folder: folder };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("Redis does not listen on {at}");
+    }
+
+    fn url(&self) -> String {
+        format!("redis://:se%20cret@{}/2", self.at)
+    }
+
+    async fn call(&self, command: &[&[u8]]) -> Value {
+        let stream = TcpStream::connect(self.at).await.unwrap();
+        let address = Address::parse(&self.url()).unwrap();
+        Connection::open(Box::new(stream), &address).await.unwrap().call(command).await.unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+}
+
+/// A gateway that counts in Redis, and knows its address once [`connect`] wrote it.
+fn yaml(limits: &str) -> String {
+    fake("x", "")
+        + &format!("  limits: [{limits}]\n  cache: {{store: Redis, redis: {{secretRef: {{name: redis}}}}}}\n")
+}
+
+fn connect(gateway: &Gateway, server: &Server) {
+    let folder = gateway.folder.path().join("secrets/redis");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("url"), server.url()).unwrap();
+}
+
+const ASK: &str = r#"{"model":"canned","prompt":"x"}"#;
+
+async fn status(gateway: &Gateway) -> u16 {
+    let headers = [("openai-project", "group/secret-project")];
+    gateway.send(Method::POST, "/v1/completions", &headers, ASK).await.status.as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_share_their_counts_and_none_is_exceeded() {
+    let server = Server::start().await;
+    let limits = "{name: few, by: Project, requestsPerMinute: 10}";
+    let (one, two) = (Gateway::start(&yaml(limits)).await, Gateway::start(&yaml(limits)).await);
+    connect(&one, &server);
+    connect(&two, &server);
+    let asked = (0..40).map(|index| status(if index % 2 == 0 { &one } else { &two }));
+    let began = Instant::now();
+    let answers = futures::future::join_all(asked).await;
+    let admitted = answers.iter().filter(|status| **status == 200).count();
+    // One comes back every 6 s.
+    let refilled = usize::try_from(began.elapsed().as_secs() / 6 + 1).unwrap();
+    assert!((10..=10 + refilled).contains(&admitted), "{answers:?}");
+    assert!(answers.iter().all(|status| matches!(status, 200 | 429)), "{answers:?}");
+    one.until_metric("modelgate_limit_store_up 1").await;
+    let Value::List(keys) = server.call(&[b"KEYS", b"*"]).await else { panic!("a list") };
+    let keys = format!(
+        "{:?}",
+        keys.iter()
+            .map(|key| match key {
+                Value::Bulk(Some(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
+                other => format!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    );
+    assert!(keys.contains("few/requests/") && !keys.contains("secret-project"), "only hashes: {keys}");
+}
+
+#[tokio::test]
+async fn requests_under_way_are_counted_together_and_given_back() {
+    let server = Server::start().await;
+    let (sender, body) = events();
+    let body = std::sync::Mutex::new(Some(body));
+    let upstream = support::Upstream::start(move |_| body.lock().unwrap().take().expect("one request")).await;
+    let limits = "  limits: [{name: one, by: Model, concurrent: 1}]\n  cache: {store: Redis, redis: {secretRef: {name: redis}}}\n";
+    let slow = Gateway::start(&support::config(&[&upstream.url()], limits)).await;
+    connect(&slow, &server);
+    let stream = r#"{"model":"upstream-model","prompt":"x","stream":true}"#;
+    let first = support::send(slow.at.http, Method::POST, "/v1/completions", &[], stream).await;
+    assert_eq!(first.status().as_u16(), 200);
+    let refused = slow.post("/v1/completions", stream).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "1"));
+    let Value::List(keys) = server.call(&[b"KEYS", b"*concurrent*"]).await else { panic!("a list") };
+    assert_eq!(keys.len(), 1);
+    drop(first);
+    drop(sender);
+    for round in 0.. {
+        if server.call(&[b"KEYS", b"*concurrent*"]).await == Value::List(Vec::new()) {
+            break;
+        }
+        assert!(round < 200, "the place was not given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_redis_each_pod_applies_the_limits_by_itself() {
+    let limits = "{name: few, by: Subject, requestsPerMinute: 3}";
+    let gateway = Gateway::start(&yaml(limits)).await;
+    // Nobody said yet where Redis is.
+    assert_eq!([status(&gateway).await, status(&gateway).await], [200, 200]);
+    gateway.until_metric("modelgate_limit_store_up 0").await;
+    assert_eq!([status(&gateway).await, status(&gateway).await], [200, 429], "the limit holds all the same");
+
+    let server = Server::start().await;
+    connect(&gateway, &server);
+    until_up(&gateway).await;
+
+    // Slow: nobody waits for it longer than its time.
+    server.signal("-STOP");
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert!(matches!(status(&gateway).await, 200 | 429));
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    gateway.until_metric("modelgate_limit_store_up 0").await;
+    server.signal("-CONT");
+    until_up(&gateway).await;
+
+    // Started anew: it knows neither the scripts nor the counts, and connections of before are dead.
+    let at = server.at;
+    let mut gone = server;
+    gone.child.kill().await.unwrap();
+    assert!(matches!(status(&gateway).await, 200 | 429), "gone");
+    let _server = Server::start_at(at).await;
+    until_up(&gateway).await;
+}
+
+async fn until_up(gateway: &Gateway) {
+    for _ in 0..100 {
+        assert!(matches!(status(gateway).await, 200 | 429));
+        if gateway.metrics().await.contains("modelgate_limit_store_up 1") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("Redis was not found again");
+}
