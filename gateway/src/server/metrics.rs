@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::{plain, refused};
 use crate::app::Gateway;
-use crate::telemetry;
 use crate::keys::equal;
 use crate::secrets::Secrets;
+use crate::telemetry;
 
 /// Answers a scrape.
 pub async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Full<Bytes>> {
