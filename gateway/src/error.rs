@@ -1,15 +1,19 @@
 //! What can go wrong with a request, once: status, reason label, outcome, and whether another endpoint may be tried.
 //! `pipeline::respond` turns it into a body in the caller's protocol.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use crate::backend::circuit;
 use crate::dialect::{Fault, Unsupported};
 use crate::gitlab::AuthError;
 use crate::keys::KeyRefusal;
 use crate::limit::Limited;
 use crate::metrics::Outcome;
 use crate::oidc::Refusal;
+use crate::routing::retry_after;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,18 @@ pub enum GatewayError {
     /// No backend of the route can take a request.
     #[error("no backend can take the request: {0}")]
     NoBackend(&'static str),
+    /// Every backend of the route asked to be left alone for a while.
+    #[error("the backend asked for a pause")]
+    Busy {
+        /// Until then.
+        retry_after: Duration,
+    },
+    /// Every backend of the route failed again and again and is left alone for a while.
+    #[error("the backend failed again and again and is left alone for a while")]
+    Open {
+        /// Until then.
+        retry_after: Duration,
+    },
     /// No connection to the backend.
     #[error("the backend refused the connection")]
     Connect,
@@ -101,6 +117,12 @@ pub enum GatewayError {
     /// The backend's answer broke off or makes no sense.
     #[error("the backend's answer could not be read")]
     UpstreamBroken,
+    /// The backend's answer is none: which is said in a word or two.
+    #[error("the backend's answer makes no sense ({0})")]
+    UpstreamMalformed(&'static str),
+    /// The answer could not be carried on elsewhere as if nothing had happened.
+    #[error("the backend's answer broke off and could not be carried on elsewhere")]
+    Unresumable,
     /// A fault of the gateway itself.
     #[error("internal error")]
     Internal,
@@ -199,8 +221,11 @@ impl GatewayError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Rejected { status, .. } => *status,
-            Self::Shed | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Shed | Self::NoBackend(_) | Self::Open { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect | Self::UpstreamBroken | Self::UpstreamMalformed(_) | Self::Unresumable => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::UpstreamTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamStatus { status, .. } => upstream_status(*status),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -226,10 +251,20 @@ impl GatewayError {
             Self::UnknownModel { .. } => "model_not_found",
             Self::Shed => "overloaded",
             Self::NoBackend(_) => "no_backend",
+            Self::Busy { .. } => "backend_busy",
+            Self::Open { .. } => "backend_open",
             Self::Connect => "backend_unreachable",
-            Self::UpstreamTimeout(_) => "backend_timeout",
+            Self::UpstreamTimeout(phase) => match *phase {
+                "first byte" => "timeout_first_byte",
+                "first token" => "timeout_first_token",
+                "next piece" => "timeout_idle",
+                "whole answer" => "timeout_total",
+                _ => "backend_timeout",
+            },
             Self::UpstreamStatus { .. } => "backend_error",
             Self::UpstreamBroken => "backend_broken",
+            Self::UpstreamMalformed(_) => "backend_malformed",
+            Self::Unresumable => "backend_unresumable",
             Self::Internal => "internal_error",
         }
     }
@@ -245,19 +280,94 @@ impl GatewayError {
             Self::Shed => Outcome::Shed,
             Self::UpstreamTimeout(_) => Outcome::Timeout,
             Self::UpstreamStatus { status, .. } if is_callers_fault(*status) => Outcome::ClientError,
-            Self::NoBackend(_) | Self::Connect | Self::UpstreamStatus { .. } | Self::UpstreamBroken => {
-                Outcome::UpstreamError
-            }
+            Self::NoBackend(_)
+            | Self::Busy { .. }
+            | Self::Open { .. }
+            | Self::Connect
+            | Self::UpstreamStatus { .. }
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed(_) => Outcome::UpstreamError,
+            Self::Unresumable => Outcome::Truncated,
             Self::Internal => Outcome::InternalError,
             _ => Outcome::ClientError,
         }
     }
 
-    /// Whether another endpoint may be tried: only when the backend cannot have seen the request.
+    /// Whether the request may be sent again, and on what condition.
     #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Connect | Self::NoBackend(_))
+    pub fn again(&self) -> Again {
+        match self {
+            Self::Connect => Again::Unsent,
+            Self::UpstreamStatus { status, .. } => match status.as_u16() {
+                // Turned away by status, complete and before any work: nobody bills for these.
+                401 | 403 | 429 | 500 | 503 | 529 => Again::Refused,
+                // Said by something in between, behind which the work may go on.
+                status if status >= 500 || status == 408 => Again::IfUnpaid,
+                _ => Again::Never,
+            },
+            Self::UpstreamTimeout("whole answer") => Again::Never,
+            Self::UpstreamTimeout(_) | Self::UpstreamBroken | Self::UpstreamMalformed(_) => Again::IfUnpaid,
+            _ => Again::Never,
+        }
     }
+
+    /// Whether the same address may well answer if it is asked once more: it was full or restarting, or its connection broke.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect | Self::UpstreamBroken => true,
+            Self::UpstreamStatus { status, .. } => matches!(status.as_u16(), 429 | 503 | 529),
+            _ => false,
+        }
+    }
+
+    /// Whose fault it was, where an address is to blame.
+    #[must_use]
+    pub fn fault(&self) -> Option<circuit::Fault> {
+        match self {
+            Self::Connect => Some(circuit::Fault::Unreachable),
+            Self::UpstreamStatus { status, retry_after, .. } => match status.as_u16() {
+                429 | 503 | 529 if retry_after.is_some() => {
+                    Some(circuit::Fault::Busy(pause(retry_after.as_ref())))
+                }
+                429 => Some(circuit::Fault::Busy(None)),
+                401 | 403 | 408 | 500.. => Some(circuit::Fault::Own),
+                _ => None,
+            },
+            Self::UpstreamTimeout(_) | Self::UpstreamBroken | Self::UpstreamMalformed(_) => {
+                Some(circuit::Fault::Own)
+            }
+            _ => None,
+        }
+    }
+
+    /// How long the caller should wait before it asks again, where the error says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::UpstreamStatus { retry_after, .. } => pause(retry_after.as_ref()),
+            Self::Busy { retry_after } | Self::Open { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+fn pause(header: Option<&HeaderValue>) -> Option<Duration> {
+    let headers = http::HeaderMap::from_iter([(http::header::RETRY_AFTER, header?.clone())]);
+    retry_after::parse(&headers, SystemTime::now())
+}
+
+/// On what condition a request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It must not be.
+    Never,
+    /// Not a byte was sent: always, and it costs nobody anything.
+    Unsent,
+    /// It was turned away by status before any work: within the budget.
+    Refused,
+    /// It may have been worked on: within the budget, and only where nobody pays for it twice.
+    IfUnpaid,
 }
 
 /// Statuses of a backend that are about the caller's request and are shown as they are. 401 and 403 are about the
@@ -320,9 +430,36 @@ mod tests {
     }
 
     #[test]
-    fn only_errors_before_a_byte_was_sent_are_retried() {
-        assert!(GatewayError::Connect.is_retryable());
-        assert!(!GatewayError::UpstreamTimeout("first byte").is_retryable());
-        assert!(!GatewayError::UpstreamBroken.is_retryable());
+    fn a_request_is_sent_again_only_as_far_as_nobody_pays_twice() {
+        let status = |status: u16| GatewayError::UpstreamStatus {
+            status: StatusCode::from_u16(status).unwrap(),
+            body: Bytes::new(),
+            retry_after: None,
+        };
+        let cases = [
+            (GatewayError::Connect, Again::Unsent, Some(circuit::Fault::Unreachable)),
+            (status(429), Again::Refused, Some(circuit::Fault::Busy(None))),
+            (status(500), Again::Refused, Some(circuit::Fault::Own)),
+            (status(503), Again::Refused, Some(circuit::Fault::Own)),
+            (status(401), Again::Refused, Some(circuit::Fault::Own)),
+            (status(502), Again::IfUnpaid, Some(circuit::Fault::Own)),
+            (status(504), Again::IfUnpaid, Some(circuit::Fault::Own)),
+            (status(400), Again::Never, None),
+            (status(404), Again::Never, None),
+            (status(422), Again::Never, None),
+            (GatewayError::UpstreamTimeout("first byte"), Again::IfUnpaid, Some(circuit::Fault::Own)),
+            (GatewayError::UpstreamTimeout("whole answer"), Again::Never, Some(circuit::Fault::Own)),
+            (GatewayError::UpstreamBroken, Again::IfUnpaid, Some(circuit::Fault::Own)),
+            (GatewayError::BadRequest(String::new()), Again::Never, None),
+        ];
+        for (error, again, fault) in cases {
+            assert_eq!((error.again(), error.fault()), (again, fault), "{error:?}");
+        }
+        let asked = GatewayError::UpstreamStatus {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            body: Bytes::new(),
+            retry_after: Some(HeaderValue::from_static("259200")),
+        };
+        assert_eq!(asked.fault(), Some(circuit::Fault::Busy(Some(retry_after::CAP))));
     }
 }

@@ -56,3 +56,17 @@ pub const EVENT_BYTES: usize = 256 * 1024;
 pub const STATE_WAIT: Duration = Duration::from_secs(30);
 /// Connections of each of the small listeners at once.
 pub const ADMIN_CONNECTIONS: usize = 256;
+/// Copies of requests for a route's shadows under way at once; further ones are left out.
+pub const COPIES: usize = 16;
+/// An answer that is not streamed is checked to be whole before its first byte is passed on, up to this size.
+pub const CHECKED_ANSWER_BYTES: usize = 1024 * 1024;
+/// Bytes of a stream that are kept so that it can be carried on elsewhere; a longer one cannot.
+pub const RESUMABLE_BYTES: usize = 256 * 1024;
+/// Request bodies that are kept for as long as their stream lasts, for the same end.
+pub const RESUMABLE_BODY_BYTES: usize = 1024 * 1024;
+/// Longest pause that a request waits for a backend that asked for one, rather than going to a fallback.
+pub const WAIT_FOR_BUSY: Duration = Duration::from_secs(2);
+/// Time that written bytes may stay unacknowledged by the other end's kernel.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Silence on a connection after which the other end is asked whether it is still there.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use prometheus::{
 
 use crate::error::AuthFailure;
 use crate::gitlab::SuggestionSeries;
+use crate::routing::series::Families;
 use crate::series::HttpSeries;
 
 /// How a request ended.
@@ -134,7 +135,7 @@ pub(crate) struct PerBackend {
     pub(crate) healthy: IntGaugeVec,
     pub(crate) duration: HistogramVec,
     pub(crate) first_token: HistogramVec,
-    pub(crate) retries: IntCounterVec,
+    pub(crate) routing: Families,
 }
 
 /// The families, registered once for the process.
@@ -181,10 +182,6 @@ impl PerBackend {
             "gen_ai_server_time_to_first_token_seconds",
             "Time from a request's head to the first piece of its answer.",
         );
-        let retries = (
-            "modelgate_retries_total",
-            "Attempts elsewhere after a backend could not be reached, by that backend.",
-        );
         Ok(Self {
             requests: counters(registry, requests, &outcome)?,
             tokens: counters(registry, tokens, &kind)?,
@@ -192,7 +189,7 @@ impl PerBackend {
             healthy: gauges(registry, healthy, &target)?,
             duration: histograms(registry, duration, &operation, &DURATION_BUCKETS)?,
             first_token: histograms(registry, first_token, &target, &FIRST_TOKEN_BUCKETS)?,
-            retries: counters(registry, retries, &["backend"])?,
+            routing: Families::new(registry)?,
         })
     }
 }

@@ -27,7 +27,7 @@ async fn until_passed(gateway: Weak<Gateway>, snapshot: Weak<Snapshot>, route: A
         if snapshot.strong_count() == 0 {
             return;
         }
-        if !route.backends.iter().any(|(backend, _)| is_provable(backend) && backend.is_healthy()) {
+        if !route.answering().any(|(backend, _)| is_provable(backend) && backend.is_healthy()) {
             tokio::time::sleep(HEALTH_PAUSE).await;
             continue;
         }
@@ -51,8 +51,7 @@ async fn until_passed(gateway: Weak<Gateway>, snapshot: Weak<Snapshot>, route: A
 /// One token from any backend that may be asked.
 async fn prove(route: &Arc<Route>) -> Result<(), GatewayError> {
     let mut last = GatewayError::NoBackend("none may be asked");
-    for (backend, _) in
-        route.backends.iter().filter(|(backend, _)| is_provable(backend) && backend.is_healthy())
+    for (backend, _) in route.answering().filter(|(backend, _)| is_provable(backend) && backend.is_healthy())
     {
         let rendered = prompt::proof();
         let result = match dispatch::to_backend(route, backend, &rendered).await {

@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use crate::metrics::{HttpCell, Metrics, Operation, Outcome};
+use crate::routing::series::Series;
 
 /// Which path template a request matched; the label `handler`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +208,8 @@ pub struct BackendSeries {
     pub in_flight: IntGauge,
     /// 1 when healthy.
     pub healthy: IntGauge,
-    /// Attempts elsewhere after this backend could not be reached.
-    pub retries: IntCounter,
+    /// Attempts beyond the first.
+    pub routing: Series,
 }
 
 impl BackendSeries {
@@ -247,7 +248,7 @@ impl BackendSeries {
             output_tokens: metrics.per_backend.tokens.with_label_values(&[gateway, model, backend, "output"]),
             in_flight: metrics.per_backend.in_flight.with_label_values(&target),
             healthy: metrics.per_backend.healthy.with_label_values(&target),
-            retries: metrics.per_backend.retries.with_label_values(&[backend]),
+            routing: metrics.per_backend.routing.of(backend),
         }
     }
 
@@ -287,6 +288,6 @@ impl BackendSeries {
 
     /// Removes the series that only name the backend.
     pub fn retire_name(metrics: &Metrics, backend: &str) {
-        let _absent = metrics.per_backend.retries.remove_label_values(&[backend]);
+        metrics.per_backend.routing.retire(backend);
     }
 }

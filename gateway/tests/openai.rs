@@ -46,12 +46,13 @@ async fn events_pass_one_by_one_as_they_come() {
     let body = r#"{"model":"alias","stream":true,"messages":[]}"#;
     let asking = tokio::spawn(send(gateway.at.http, Method::POST, "/v1/chat/completions", &[], body));
     sender.send(Ok(Bytes::from_static(b"data: {\"choices\":[{\"del"))).await.unwrap();
-    let mut response = asking.await.unwrap();
-    assert_eq!(response.headers().get("x-accel-buffering").unwrap(), "no");
     sender
         .send(Ok(Bytes::from_static(b"ta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n")))
         .await
         .unwrap();
+    // The head comes with the first event and not before: until then a fault is a status.
+    let mut response = asking.await.unwrap();
+    assert_eq!(response.headers().get("x-accel-buffering").unwrap(), "no");
     let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n");
     sender.send(Ok(Bytes::from_static(b"data: [DONE]\n\n"))).await.unwrap();
@@ -146,7 +147,9 @@ async fn a_backends_errors_are_told_without_its_secrets() {
         let answer = gateway.post("/v1/chat/completions", r#"{"model":"alias"}"#).await;
         assert_eq!(answer.status, expected);
         assert!(answer.text.contains(needle) && !answer.text.contains("sk-123"), "{}", answer.text);
-        assert_eq!(upstream.count(), 1, "an answered request is never sent again");
+        // One that was turned away because the backend was full is sent again, any other is not.
+        let attempts = if matches!(status.as_u16(), 429 | 503) { 3 } else { 1 };
+        assert_eq!(upstream.count(), attempts, "{status}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether requests may be sent to a backend: what was last found out, and the probe that finds it out.
 
 use std::sync::{Mutex, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,6 +9,8 @@ use modelgate_api::contract::Target;
 use modelgate_api::v1alpha1::Probe;
 
 use super::Backend;
+use super::circuit::Fault;
+use super::endpoint::Endpoint;
 use crate::dialect::openai::Api;
 use crate::dialect::{Generation, Wire};
 use crate::error::GatewayError;
@@ -18,6 +20,8 @@ const INTERVAL_WHEN_SICK: Duration = Duration::from_secs(1);
 /// A probe by completion costs tokens, so it is rare while it passes.
 const INTERVAL_OF_COMPLETION: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Addresses that are asked at once.
+const PROBED: usize = 64;
 /// Failures in a row until a healthy backend is called sick: one may be a restart or a lost packet.
 const FAILURES: u32 = 2;
 
@@ -166,7 +170,8 @@ impl Backend {
     /// What costs nothing: the list of models, or what the server has instead.
     async fn probe_models(&self) -> Result<(), GatewayError> {
         let path = self.dialect().health_path(&self.config.model);
-        self.probe_by(Wire { method: http::Method::GET, path, body: Bytes::new(), stream: false }).await
+        self.probe_by(Wire { method: http::Method::GET, path, body: Bytes::new(), stream: false }, PROBED)
+            .await
     }
 
     async fn probe_completion(&self) -> Result<(), GatewayError> {
@@ -174,16 +179,36 @@ impl Backend {
         let prompt = abilities.prompt_of("a".into(), String::new());
         let ask =
             Generation { prompt, model: self.config.model.clone(), max_tokens: 1, ..Generation::default() };
-        self.probe_by(self.dialect().render(&ask, &abilities)?).await
+        // It costs tokens, so it is for one address.
+        self.probe_by(self.dialect().render(&ask, &abilities)?, 1).await
     }
 
-    async fn probe_by(&self, wire: Wire) -> Result<(), GatewayError> {
-        let endpoint = self.pick(None).ok_or(GatewayError::NoBackend("no address is known"))?;
-        let request = self.ask(&endpoint, wire, &http::HeaderMap::new())?;
-        let response = tokio::time::timeout(TIMEOUT, self.send(&endpoint, request, Api::Completions, false))
+    /// Asks so many addresses; one that answers is enough. Those that refuse a connection are passed over from here on.
+    async fn probe_by(&self, wire: Wire, count: usize) -> Result<(), GatewayError> {
+        let endpoints = self.endpoints();
+        let asked = endpoints.iter().take(count).map(|endpoint| self.probe_one(endpoint, wire.clone()));
+        let mut results = futures::future::join_all(asked).await;
+        let passed = results.iter().position(Result::is_ok).unwrap_or(0);
+        if results.is_empty() {
+            Err(GatewayError::NoBackend("no address is known"))
+        } else {
+            results.swap_remove(passed)
+        }
+    }
+
+    async fn probe_one(&self, endpoint: &Endpoint, wire: Wire) -> Result<(), GatewayError> {
+        let request = self.ask(endpoint, wire, &http::HeaderMap::new())?;
+        let response = tokio::time::timeout(TIMEOUT, self.send(request, Api::Completions, false))
             .await
-            .map_err(|_| GatewayError::UpstreamTimeout("probe"))??;
-        let status = response.status();
+            .map_err(|_| GatewayError::UpstreamTimeout("probe"))?;
+        match &response {
+            Ok(_) => endpoint.circuit.probe_passed(),
+            Err(GatewayError::Connect) => {
+                endpoint.circuit.failed(Fault::Unreachable, Instant::now());
+            }
+            Err(_) => {}
+        }
+        let status = response?.status();
         if status.is_success() {
             Ok(())
         } else {

@@ -2,6 +2,7 @@
 //! across reloads as long as its configuration is the same, so connections, counts and child processes survive them.
 
 pub mod child;
+pub mod circuit;
 pub mod connect;
 mod credential;
 pub mod endpoint;
@@ -10,7 +11,7 @@ pub mod health;
 mod permit;
 mod pods;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub use permit::Permit;
 use crate::backend::child::Child;
 use crate::backend::connect::Connector;
 use crate::backend::credential::{Credential, credentials};
-use crate::backend::endpoint::{Endpoint, Endpoints};
+use crate::backend::endpoint::{Endpoint, Endpoints, Load, Pick};
 use crate::backend::fake::Fake;
 use crate::backend::health::{Health, Reason};
 use crate::dialect::openai::Api;
@@ -89,6 +90,7 @@ pub struct Backend {
     proxy_authorization: Option<HeaderValue>,
     proxied: bool,
     in_flight: AtomicU64,
+    no_usage_in_streams: AtomicBool,
     said: Mutex<Option<String>>,
     changed: Changed,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
@@ -96,7 +98,7 @@ pub struct Backend {
 
 enum Link {
     Http { client: Box<HttpClient>, endpoints: Endpoints },
-    Fake(Box<Fake>),
+    Fake(Box<Fake>, Arc<Endpoint>),
 }
 
 impl Backend {
@@ -116,7 +118,8 @@ impl Backend {
         let mut proxy = None;
         let link = match &config.target {
             Target::Fake { text, chunks, delay_ms, fail_rate } => {
-                Link::Fake(Box::new(Fake::new(&config.model, text, *chunks, *delay_ms, *fail_rate)))
+                let fake = Fake::new(&config.model, text, *chunks, *delay_ms, *fail_rate);
+                Link::Fake(Box::new(fake), Arc::new(Endpoint::new("http://fake/v1", &dialect).map_err(bad)?))
             }
             Target::Pods { .. } => {
                 Link::Http { client: client(host(Reach::Own), false), endpoints: Endpoints::default() }
@@ -155,6 +158,7 @@ impl Backend {
                 .filter(|(secure, _)| !secure)
                 .and_then(|(_, proxy)| proxy.authorization),
             in_flight: AtomicU64::new(0),
+            no_usage_in_streams: AtomicBool::new(false),
             changed: parts.changed,
             tasks: Mutex::new(Vec::new()),
         });
@@ -214,10 +218,12 @@ impl Backend {
         }
     }
 
-    fn endpoint_count(&self) -> usize {
+    /// How many addresses are known.
+    #[must_use]
+    pub fn endpoint_count(&self) -> usize {
         match &self.link {
             Link::Http { endpoints, .. } => endpoints.count(),
-            Link::Fake(_) => 1,
+            Link::Fake(..) => 1,
         }
     }
 
@@ -250,12 +256,40 @@ impl Backend {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The address to send to: the least busy, `except` and refused ones last.
+    /// An address to send to that was not `tried`.
     #[must_use]
-    pub fn pick(&self, except: Option<&Arc<Endpoint>>) -> Option<Arc<Endpoint>> {
+    pub fn pick(&self, load: Load<'_>, tried: &[Arc<Endpoint>]) -> Pick {
         match &self.link {
-            Link::Http { endpoints, .. } => endpoints.pick(except),
-            Link::Fake(_) => Endpoint::new("http://fake/v1", &self.dialect).ok().map(Arc::new),
+            Link::Http { endpoints, .. } => endpoints.pick(load, tried),
+            Link::Fake(_, endpoint) if tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)) => Pick::None,
+            Link::Fake(_, endpoint) => Pick::Take(Arc::clone(endpoint), "only"),
+        }
+    }
+
+    /// Every address.
+    fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        match &self.link {
+            Link::Http { endpoints, .. } => endpoints.all(),
+            Link::Fake(_, endpoint) => Arc::new(vec![Arc::clone(endpoint)]),
+        }
+    }
+
+    /// Whether somebody bills for what it does: its server is outside.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        matches!(self.config.target, Target::External { .. }) && self.boundary() == Boundary::Outside
+    }
+
+    /// Whether streams are asked to tell their usage: until the server says that it knows no such wish.
+    #[must_use]
+    pub fn tells_usage_in_streams(&self) -> bool {
+        !self.no_usage_in_streams.load(Ordering::Relaxed)
+    }
+
+    /// The server refused to tell the usage of a stream.
+    pub fn note_no_usage_in_streams(&self) {
+        if !self.no_usage_in_streams.swap(true, Ordering::Relaxed) {
+            tracing::info!(backend = %self.name, "its server does not tell the usage of streams; they are no longer asked to");
         }
     }
 
@@ -326,13 +360,12 @@ impl Backend {
     /// [`GatewayError::Connect`] when no byte was sent, [`GatewayError::UpstreamBroken`] otherwise.
     pub async fn send(
         &self,
-        endpoint: &Endpoint,
         request: Request<RequestBody>,
         api: Api,
         stream: bool,
     ) -> Result<Response<UpstreamBody>, GatewayError> {
         match &self.link {
-            Link::Fake(fake) => Ok(fake.answer(api, stream).await),
+            Link::Fake(fake, _) => Ok(fake.answer(api, stream).await),
             Link::Http { client, .. } => match client.request(request).await {
                 Ok(response) => {
                     if response.status() == StatusCode::UNAUTHORIZED {
@@ -341,7 +374,6 @@ impl Backend {
                     Ok(response.map(UpstreamBody::Incoming))
                 }
                 Err(error) if error.is_connect() => {
-                    endpoint.eject();
                     tracing::debug!(backend = %self.name, error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "no connection");
                     Err(GatewayError::Connect)
                 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use modelgate_api::contract::{GatewayConfig, RouteConfig, Target, TimeoutConfig};
+use modelgate_api::contract::{GatewayConfig, ProjectsConfig, RouteConfig, Target, TimeoutConfig};
 use modelgate_api::state::{IssuerState, RouteState};
-use modelgate_api::v1alpha1::{DataBoundary, Probe, Protocol};
+use modelgate_api::v1alpha1::{DataBoundary, Probe, Protocol, Role};
+use tokio::sync::Semaphore;
 
 use super::Loaded;
 use crate::args::Settings;
@@ -18,14 +19,23 @@ use crate::caller::Caller;
 use crate::gitlab::DirectAccess;
 use crate::keys::Keys;
 use crate::limit::Limits;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::oidc::Verifier;
 use crate::outbound::Reach;
 use crate::pipeline::{auth, boundary};
+use crate::routing::budget::Budget;
+use crate::routing::matcher::Matcher;
+use crate::routing::projects::Projects;
+use crate::routing::quantile::Quantile;
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
 use crate::server::client::TrustedProxies;
 use crate::state::Changed;
+
+/// Attempts that a quiet route gets each second beside its share, and those it begins with.
+const RETRIES_A_SECOND: f64 = 1.0;
+const SAVED_RETRIES: f64 = 10.0;
 
 /// What snapshots are built with; the same for the whole life of the process.
 pub struct Workshop {
@@ -111,7 +121,8 @@ impl Snapshot {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, &backends))).collect();
+        let routes =
+            config.routes.iter().map(|route| Arc::new(Route::new(route, &backends, workshop))).collect();
         let nobody = Arc::new(BackendSeries::new(&workshop.metrics, &config.gateway, "", ""));
         let nobody_asked = Arc::new(Caller::anonymous());
         Ok(Self {
@@ -217,15 +228,37 @@ fn backend(
 pub struct Route {
     /// Name of the route.
     pub name: String,
-    /// Model names; a trailing `*` stands for any ending.
-    pub models: Vec<String>,
-    /// Backends with their weights.
+    /// Which requests it takes.
+    pub matcher: Matcher,
+    /// Backends that answer, with their weights.
     pub backends: Vec<(Arc<Backend>, u32)>,
     /// How far source code may go.
     pub data_boundary: DataBoundary,
+    /// Backends that answer when none of those can.
+    pub fallbacks: Vec<(Arc<Backend>, u32)>,
+    /// Backends that get copies, with the share of requests in percent.
+    pub shadows: Vec<(Arc<Backend>, u32)>,
     /// Time limits.
     pub timeout: TimeoutConfig,
+    /// Attempts of one request after its first.
+    pub retries: u32,
+    /// Attempts of all requests together.
+    pub budget: Budget,
+    /// Second questions when the first token is late.
+    pub hedging: Option<Hedging>,
+    /// Copies under way.
+    pub copies: Arc<Semaphore>,
     proof: Mutex<Proof>,
+}
+
+/// Second questions of a route.
+pub struct Hedging {
+    /// When a first token is late; absent: later than 95 of 100.
+    pub after: Option<Duration>,
+    /// How many there may be.
+    pub budget: Budget,
+    /// How long first tokens took.
+    pub first_tokens: Quantile,
 }
 
 /// Whether the gateway's own completion passed.
@@ -242,32 +275,48 @@ pub enum Proof {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, backends: &BTreeMap<String, Arc<Backend>>) -> Self {
-        let weighted = config.backends.iter();
-        let backends: Vec<_> =
-            weighted.filter_map(|used| Some((Arc::clone(backends.get(&used.name)?), used.weight))).collect();
-        let proof = if backends.iter().any(|(backend, _)| is_provable(backend)) {
+    fn new(config: &RouteConfig, backends: &BTreeMap<String, Arc<Backend>>, workshop: &Workshop) -> Self {
+        let of = |role: Role| -> Vec<_> {
+            let used = config.backends.iter().filter(|used| used.role == role);
+            used.filter_map(|used| Some((Arc::clone(backends.get(&used.name)?), used.weight))).collect()
+        };
+        let (primaries, fallbacks) = (of(Role::Primary), of(Role::Fallback));
+        let proof = if primaries.iter().chain(&fallbacks).any(|(backend, _)| is_provable(backend)) {
             Proof::Pending
         } else {
             Proof::NotAsked
         };
+        let projects = |listed: &ProjectsConfig| match listed {
+            ProjectsConfig::List(items) => Projects::fixed(items),
+            ProjectsConfig::Secret(file) => Projects::in_file(&config.name, workshop.secrets.path(file)),
+            ProjectsConfig::ConfigMap(file) => {
+                let path = workshop.settings.config_maps.join(&file.config_map).join(&file.key);
+                Projects::in_file(&config.name, path)
+            }
+        };
         Self {
             name: config.name.clone(),
-            models: config.models.clone(),
-            backends,
+            matcher: Matcher::new(config, projects),
+            backends: primaries,
+            fallbacks,
+            shadows: of(Role::Shadow),
             data_boundary: config.data_boundary,
             timeout: config.timeout,
+            retries: config.retries.max,
+            budget: Budget::new(config.retries.budget_percent, RETRIES_A_SECOND, SAVED_RETRIES),
+            hedging: config.hedging.map(|hedging| Hedging {
+                after: hedging.after_ms.map(Duration::from_millis),
+                budget: Budget::new(hedging.budget_percent, 0.0, 1.0),
+                first_tokens: Quantile::default(),
+            }),
+            copies: Arc::new(Semaphore::new(limits::COPIES)),
             proof: Mutex::new(proof),
         }
     }
 
-    /// Whether the route takes requests for `model`.
-    #[must_use]
-    pub fn takes(&self, model: &str) -> bool {
-        self.models.iter().any(|known| match known.strip_suffix('*') {
-            Some(beginning) => model.starts_with(beginning),
-            None => known == model,
-        })
+    /// Backends that can answer: those of the first choice, then the others.
+    pub fn answering(&self) -> impl Iterator<Item = &(Arc<Backend>, u32)> {
+        self.backends.iter().chain(&self.fallbacks)
     }
 
     /// Whether the gateway's own completion passed.
@@ -291,8 +340,7 @@ impl Route {
     }
 
     fn has_healthy_backend(&self) -> bool {
-        self.backends
-            .iter()
+        self.answering()
             .any(|(backend, weight)| *weight > 0 && backend.is_healthy() && self.keeps_boundary(backend))
     }
 

@@ -44,7 +44,7 @@ impl Api {
 const MODEL_NAME_BYTES: usize = 512;
 
 /// What the gateway must know of a request's body.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The model asked for.
     pub model: String,
@@ -52,6 +52,12 @@ pub struct Head {
     pub span: Range<usize>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// Whether the request says anything about what a stream holds besides its text.
+    pub has_stream_options: bool,
+    /// Longest answer that is asked for, in tokens.
+    pub max_tokens: Option<u64>,
+    /// Where the prompt or the messages begin.
+    pub prompt: Option<usize>,
 }
 
 /// Finds the head of a body in one pass, checking on the way that all of it is JSON.
@@ -65,6 +71,16 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
         model: Option<&'a RawValue>,
         #[serde(borrow)]
         stream: Option<&'a RawValue>,
+        #[serde(borrow)]
+        stream_options: Option<&'a RawValue>,
+        #[serde(borrow)]
+        max_tokens: Option<&'a RawValue>,
+        #[serde(borrow)]
+        max_completion_tokens: Option<&'a RawValue>,
+        #[serde(borrow)]
+        prompt: Option<&'a RawValue>,
+        #[serde(borrow)]
+        messages: Option<&'a RawValue>,
     }
     let bad = |why: String| GatewayError::BadRequest(why);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
@@ -83,8 +99,27 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
     if model.len() > MODEL_NAME_BYTES {
         return Err(bad(format!("\"model\" is longer than {MODEL_NAME_BYTES} bytes")));
     }
-    let start = raw.as_ptr().addr() - text.as_ptr().addr();
-    Ok(Head { model, span: start..start + raw.len(), stream })
+    let place = |raw: &str| raw.as_ptr().addr() - text.as_ptr().addr();
+    let start = place(raw);
+    let longest = members.max_completion_tokens.or(members.max_tokens);
+    Ok(Head {
+        model,
+        span: start..start + raw.len(),
+        stream,
+        has_stream_options: members.stream_options.is_some(),
+        max_tokens: longest.and_then(|longest| longest.get().parse().ok()),
+        prompt: members.prompt.or(members.messages).map(|prompt| place(prompt.get())),
+    })
+}
+
+/// Asks for the usage of a stream; put behind the model's name.
+const USAGE: &str = ",\"stream_options\":{\"include_usage\":true}";
+
+/// The same with the wish that a stream tells its usage added.
+#[must_use]
+pub fn with_model_and_usage(body: &Bytes, span: &Range<usize>, model: &str) -> [Bytes; 3] {
+    let name = serde_json::Value::from(model).to_string() + USAGE;
+    [body.slice(..span.start), Bytes::from(name), body.slice(span.end..)]
 }
 
 /// The body with another model's name, in up to three pieces that share the original's memory.

@@ -42,7 +42,7 @@ pub async fn completion(
     task: &CompletionTask,
     record: &mut Record,
 ) -> Result<(), GatewayError> {
-    let model = task.model.as_ref().or(route.models.first()).map_or("", String::as_str);
+    let model = task.model.as_ref().or(route.matcher.models().first()).map_or("", String::as_str);
     let prompt = match &task.prompt {
         Some(PromptOverride::Text(text)) => text.len(),
         Some(PromptOverride::Messages(messages)) => {

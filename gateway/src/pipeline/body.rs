@@ -65,6 +65,8 @@ pub enum UpstreamBody {
     Whole(Option<Bytes>),
     /// From memory, with a pause before each piece but the first.
     Paced(Box<Paced>),
+    /// What was read of it already, then the rest.
+    Begun(Option<Bytes>, Box<UpstreamBody>),
 }
 
 /// Pieces with pauses.
@@ -79,6 +81,12 @@ impl UpstreamBody {
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes))
+    }
+
+    /// A body of which the beginning was read already.
+    #[must_use]
+    pub fn begun(first: Bytes, rest: Self) -> Self {
+        Self::Begun(Some(first), Box::new(rest))
     }
 
     /// Piece by piece.
@@ -99,6 +107,10 @@ impl Body for UpstreamBody {
         match &mut *self {
             Self::Incoming(body) => Pin::new(body).poll_frame(cx),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Begun(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(&mut **rest).poll_frame(cx),
+            },
             Self::Paced(paced) => {
                 if let Some(pause) = &mut paced.pause {
                     std::task::ready!(pause.as_mut().poll(cx));
@@ -113,6 +125,7 @@ impl Body for UpstreamBody {
         match self {
             Self::Incoming(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Begun(first, rest) => first.is_none() && rest.is_end_stream(),
             Self::Paced(_) => false,
         }
     }
@@ -121,6 +134,11 @@ impl Body for UpstreamBody {
         match self {
             Self::Incoming(body) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Begun(None, rest) => rest.size_hint(),
+            Self::Begun(Some(first), rest) => match (first.len() as u64, rest.size_hint().exact()) {
+                (first, Some(rest)) => SizeHint::with_exact(first + rest),
+                (_, None) => SizeHint::default(),
+            },
             Self::Paced(_) => SizeHint::default(),
         }
     }

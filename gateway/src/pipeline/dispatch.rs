@@ -1,122 +1,93 @@
-//! Sends a request to a backend of its route: the only network I/O of the pipeline. One more attempt is made, elsewhere if
-//! there is an elsewhere, and only when not a byte of the first one was sent.
+//! Sends a request to a backend of its route: the only network I/O of the pipeline. Failed attempts are made again
+//! elsewhere, within the route's limits and budget, and only as far as nobody pays for the same work twice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use futures::future::{Either, select};
 use tokio::time::Instant;
 
-use super::body::UpstreamBody;
+pub use super::attempt::Upstream;
+use super::attempt::attempt;
+use super::boundary;
 use super::prompt::Rendered;
-use super::{boundary, route};
-use crate::backend::endpoint::Endpoint;
-use crate::backend::{Backend, Permit};
+use super::route::{self, Roles, Target};
+use super::shadow;
+use crate::backend::Backend;
+use crate::backend::circuit::Fault;
+use crate::backend::endpoint::{Endpoint, Load};
 use crate::caller::Caller;
-use crate::config::snapshot::Route;
-use crate::error::GatewayError;
+use crate::config::snapshot::{Hedging, Route};
+use crate::error::{Again, GatewayError};
+use crate::limits;
 use crate::server::facts::Phase;
 use crate::server::record::Record;
 
-/// Bytes of a backend's error that are read.
-const ERROR_BYTES: usize = 64 * 1024;
-const ERROR_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before the same address is asked again: doubled each time, and drawn between half and all of it.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// The head of a backend's answer, which is a success.
-pub struct Upstream {
-    /// Head and body.
-    pub response: Response<UpstreamBody>,
-    /// Counts the request until its body has ended.
-    pub permit: Permit,
-    /// Whether a stream of events was asked for and is given.
-    pub is_stream: bool,
-}
-
-/// Sends to a backend chosen by weight.
+/// Sends to a backend of the route.
 ///
 /// # Errors
-/// When no backend takes the request or the one that took it fails.
+/// When no backend takes the request, or the last attempt that may be made fails.
 pub async fn send(
     route: &Arc<Route>,
     rendered: &Rendered,
     record: &mut Record,
 ) -> Result<Upstream, GatewayError> {
-    let caller = record.caller().cloned();
-    let caller = caller.as_deref();
-    let backend = route::backend(route, caller, None, rand::random()).ok_or_else(|| none(route, caller))?;
-    record.set_backend(backend);
-    for (candidate, weight) in &route.backends {
-        record.note_candidate(
-            &candidate.name,
-            verdict(candidate, *weight, backend),
-            Some(f64::from(*weight)),
-        );
-    }
-    record.note_because("by weight, healthy ones first");
+    route.budget.note_request();
+    note_candidates(route, record);
     record.note_phase(Phase::Route);
-    let mut tried = None;
-    let began = std::time::Instant::now();
-    let first = attempt(route, backend, rendered, &mut tried).await;
-    note(record, backend, began, &first);
-    let error = match first {
-        Err(error) if error.is_retryable() => error,
-        done => return done,
-    };
-    // Another address of the same backend first: it is the one that the weights chose.
-    let elsewhere = match backend.pick(tried.as_ref()) {
-        Some(endpoint) if tried.as_ref().is_some_and(|tried| !Arc::ptr_eq(tried, &endpoint)) => Some(backend),
-        _ => route::backend(route, caller, Some(backend), rand::random())
-            .filter(|other| !Arc::ptr_eq(other, backend)),
-    };
-    let Some(elsewhere) = elsewhere else { return Err(error) };
-    backend.series.retries.inc();
-    record.set_backend(elsewhere);
-    record.note_because("the first choice could not be reached");
-    let began = std::time::Instant::now();
-    let second = attempt(route, elsewhere, rendered, &mut tried).await;
-    note(record, elsewhere, began, &second);
-    second
-}
-
-fn verdict(candidate: &Arc<Backend>, weight: u32, chosen: &Arc<Backend>) -> &'static str {
-    match candidate {
-        candidate if Arc::ptr_eq(candidate, chosen) => "chosen",
-        _ if weight == 0 => "weight is 0",
-        candidate if candidate.missing_credential().is_some() => "credential is missing",
-        candidate if !candidate.is_healthy() => "unhealthy",
-        _ => "lost by weight",
+    let caller = record.caller().cloned();
+    shadow::copy(route, rendered, caller.as_deref());
+    let mut tries = Tries::new(route, rendered, caller.as_deref(), deadline(route, record.began));
+    loop {
+        let (backend, endpoint, why) = tries.next().await?;
+        record.set_backend(&backend);
+        record.note_because(why);
+        let (at, began) = (Arc::clone(&endpoint), std::time::Instant::now());
+        let result = match &route.hedging {
+            Some(hedging) if tries.made == 1 => tries.hedged(hedging, &backend, endpoint).await,
+            _ => attempt(route, &backend, endpoint, rendered, tries.load, tries.deadline).await,
+        };
+        record.note_phase(Phase::FirstByte);
+        let word = result.as_ref().map_or_else(GatewayError::reason, |_| "ok");
+        record.note_attempt(&backend.name, Some(at.base()), began, word);
+        match result {
+            Ok(upstream) => {
+                if !Arc::ptr_eq(upstream.permit.backend(), &backend) {
+                    record.set_backend(upstream.permit.backend());
+                    record.note_because("hedge");
+                }
+                return Ok(upstream);
+            }
+            Err(error) => {
+                if let GatewayError::UpstreamStatus { status, .. } = &error {
+                    record.note_model_status(status.as_u16());
+                }
+                tries.may_go_on(&backend, error)?;
+            }
+        }
     }
 }
 
-/// Notes what became of an attempt.
-fn note(
-    record: &mut Record,
-    backend: &Backend,
-    began: std::time::Instant,
-    done: &Result<Upstream, GatewayError>,
-) {
-    record.note_phase(Phase::FirstByte);
-    let endpoint = done.as_ref().ok().map(|upstream| upstream.permit.endpoint().base());
-    record.note_attempt(
-        &backend.name,
-        endpoint,
-        began,
-        done.as_ref().map_or_else(GatewayError::reason, |_| "ok"),
-    );
-    if let Err(GatewayError::UpstreamStatus { status, .. }) = done {
-        record.note_model_status(status.as_u16());
+/// Notes which backends there were to choose from, for whoever asks why.
+fn note_candidates(route: &Route, record: &mut Record) {
+    for (candidate, weight) in route.answering() {
+        let verdict = if *weight == 0 {
+            "weight is 0"
+        } else if candidate.missing_credential().is_some() {
+            "credential is missing"
+        } else if candidate.is_healthy() {
+            "healthy"
+        } else {
+            "unhealthy"
+        };
+        record.note_candidate(&candidate.name, verdict, Some(f64::from(*weight)));
     }
 }
 
-/// Why no backend is left: the data boundary, where that is the reason.
-fn none(route: &Route, caller: Option<&Caller>) -> GatewayError {
-    let refused =
-        route.backends.iter().find_map(|(backend, _)| boundary::check(route, backend, caller).err());
-    refused.unwrap_or(GatewayError::NoBackend("none has a weight and a credential"))
-}
-
-/// Sends to this backend, once. For the gateway's own questions, which hold no source code of anybody.
+/// Sends to this backend, once.
 ///
 /// # Errors
 /// When it does not take the request or fails.
@@ -125,55 +96,194 @@ pub async fn to_backend(
     backend: &Arc<Backend>,
     rendered: &Rendered,
 ) -> Result<Upstream, GatewayError> {
-    attempt(route, backend, rendered, &mut None).await
+    let until = Instant::now() + Duration::from_millis(route.timeout.total_ms);
+    let load = rendered.load();
+    match backend.pick(load, &[]) {
+        crate::backend::endpoint::Pick::Take(endpoint, _) => {
+            attempt(route, backend, endpoint, rendered, load, until).await
+        }
+        crate::backend::endpoint::Pick::Wait(retry_after, _) => Err(GatewayError::Open { retry_after }),
+        crate::backend::endpoint::Pick::None => Err(GatewayError::NoBackend("no address is known")),
+    }
 }
 
-async fn attempt(
+/// Attempts of one request.
+pub struct Tries<'a> {
+    route: &'a Route,
+    rendered: &'a Rendered,
+    caller: Option<&'a Caller>,
+    load: Load<'a>,
+    deadline: Instant,
+    tried: Vec<Arc<Endpoint>>,
+    made: u32,
+    last: Option<GatewayError>,
+}
+
+impl<'a> Tries<'a> {
+    /// Before the first.
+    #[must_use]
+    pub fn new(
+        route: &'a Route,
+        rendered: &'a Rendered,
+        caller: Option<&'a Caller>,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            route,
+            rendered,
+            caller,
+            load: rendered.load(),
+            deadline,
+            tried: Vec::new(),
+            made: 0,
+            last: None,
+        }
+    }
+
+    /// Where the next attempt goes, after the pause that it needs.
+    async fn next(&mut self) -> Result<(Arc<Backend>, Arc<Endpoint>, &'static str), GatewayError> {
+        let mut waited = false;
+        loop {
+            match route::target(self.route, self.caller, self.load, &self.tried, Roles::All) {
+                Target::Send(backend, endpoint, why) => {
+                    self.made += 1;
+                    self.tried.push(Arc::clone(&endpoint));
+                    return Ok((backend, endpoint, why));
+                }
+                // Every address was tried: the same ones again, after a pause.
+                Target::None
+                    if !self.tried.is_empty() && self.last.as_ref().is_some_and(GatewayError::may_pass) =>
+                {
+                    self.tried.clear();
+                    self.sleep(pause(self.made), GatewayError::NoBackend("none is left to try")).await?;
+                }
+                Target::Wait(left, asked) => {
+                    let error = if asked {
+                        GatewayError::Busy { retry_after: left }
+                    } else {
+                        GatewayError::Open { retry_after: left }
+                    };
+                    if waited || !asked || left > limits::WAIT_FOR_BUSY {
+                        return Err(self.last.take().unwrap_or(error));
+                    }
+                    waited = true;
+                    self.sleep(left + Duration::from_millis(1), error).await?;
+                }
+                Target::None => {
+                    return Err(self.last.take().unwrap_or_else(|| none(self.route, self.caller)));
+                }
+            }
+        }
+    }
+
+    /// Pauses, unless the answer would then come too late.
+    async fn sleep(&mut self, pause: Duration, error: GatewayError) -> Result<(), GatewayError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if pause > left / 2 {
+            return Err(self.last.take().unwrap_or(error));
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Whether another attempt may follow this failure.
+    fn may_go_on(&mut self, backend: &Backend, error: GatewayError) -> Result<(), GatewayError> {
+        let again = error.again();
+        let allowed = match again {
+            Again::Never => false,
+            Again::Unsent | Again::Refused => true,
+            Again::IfUnpaid => !backend.is_paid(),
+        };
+        if !allowed || self.made > self.route.retries || Instant::now() >= self.deadline {
+            return Err(error);
+        }
+        // Not a byte was sent: no load that a budget would have to bound.
+        if again != Again::Unsent && !self.route.budget.take(std::time::Instant::now()) {
+            backend.series.routing.denied.inc();
+            return Err(error);
+        }
+        backend.series.routing.retries.inc();
+        // A short pause that an address asked for is waited for, rather than a fallback taken.
+        if matches!(error.fault(), Some(Fault::Busy(Some(pause))) if pause <= limits::WAIT_FOR_BUSY) {
+            self.tried.pop();
+        }
+        self.last = Some(error);
+        Ok(())
+    }
+
+    /// The first attempt, and a second one beside it when its first token is late. The one that is later is dropped, which
+    /// cancels it.
+    async fn hedged(
+        &mut self,
+        hedging: &Hedging,
+        backend: &Arc<Backend>,
+        endpoint: Arc<Endpoint>,
+    ) -> Result<Upstream, GatewayError> {
+        hedging.budget.note_request();
+        let began = Instant::now();
+        let (route, rendered, load, until) = (self.route, self.rendered, self.load, self.deadline);
+        let mut first = std::pin::pin!(attempt(route, backend, endpoint, rendered, load, until));
+        let result = match hedging.after.or_else(|| hedging.first_tokens.p95()) {
+            None => first.await,
+            Some(after) => match tokio::time::timeout(after, &mut first).await {
+                Ok(result) => result,
+                Err(_) => match route::target(route, self.caller, load, &self.tried, Roles::Primary) {
+                    Target::Send(other, endpoint, _) if hedging.budget.take(std::time::Instant::now()) => {
+                        backend.series.routing.hedges.inc();
+                        self.tried.push(Arc::clone(&endpoint));
+                        let second = std::pin::pin!(attempt(route, &other, endpoint, rendered, load, until));
+                        match select(first, second).await {
+                            Either::Left((Err(_), second)) => second.await,
+                            Either::Right((Err(_), first)) => first.await,
+                            Either::Left((done, _)) | Either::Right((done, _)) => done,
+                        }
+                    }
+                    _ => first.await,
+                },
+            },
+        };
+        if result.is_ok() {
+            hedging.first_tokens.note(began.elapsed());
+        }
+        result
+    }
+}
+
+/// Why no backend is left: the data boundary, where that is the reason.
+fn none(route: &Route, caller: Option<&Caller>) -> GatewayError {
+    let refused = route.answering().find_map(|(backend, _)| boundary::check(route, backend, caller).err());
+    refused.unwrap_or(GatewayError::NoBackend("none has a weight, an address and a credential"))
+}
+
+/// Carries a broken stream's request on elsewhere: one attempt after another at addresses that were not tried.
+///
+/// # Errors
+/// When there is none, or none that answers.
+pub async fn elsewhere(
     route: &Route,
-    backend: &Arc<Backend>,
     rendered: &Rendered,
-    tried: &mut Option<Arc<Endpoint>>,
+    caller: Option<&Caller>,
+    tried: &mut Vec<Arc<Endpoint>>,
+    deadline: Instant,
 ) -> Result<Upstream, GatewayError> {
-    let endpoint = backend.pick(tried.as_ref()).ok_or(GatewayError::NoBackend("no address is known"))?;
-    *tried = Some(Arc::clone(&endpoint));
-    let permit = Permit::new(Arc::clone(backend), endpoint);
-    let request = rendered.request_to(backend, permit.endpoint())?;
-    let sending = backend.send(permit.endpoint(), request, rendered.api, rendered.stream);
-    let limit = Duration::from_millis(route.timeout.connect_ms.saturating_add(route.timeout.first_byte_ms));
-    let limit = limit.min(Duration::from_millis(route.timeout.total_ms));
-    let response = tokio::time::timeout(limit, sending)
-        .await
-        .map_err(|_| GatewayError::UpstreamTimeout("first byte"))??;
-    if !response.status().is_success() {
-        return Err(failure(response).await);
+    let load = rendered.load();
+    let mut last = GatewayError::Unresumable;
+    for _ in 0..route.retries {
+        let Target::Send(backend, endpoint, _) = route::target(route, caller, load, tried, Roles::All) else {
+            break;
+        };
+        tried.push(Arc::clone(&endpoint));
+        match attempt(route, &backend, endpoint, rendered, load, deadline).await {
+            Err(error) if error.again() != Again::Never => last = error,
+            done => return done,
+        }
     }
-    let is_stream = rendered.stream && is_event_stream(&response);
-    Ok(Upstream { response, permit, is_stream })
+    Err(last)
 }
 
-fn is_event_stream(response: &Response<UpstreamBody>) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
-}
-
-/// A backend's error with as much of its body as an error can need.
-async fn failure(response: Response<UpstreamBody>) -> GatewayError {
-    let (parts, body) = response.into_parts();
-    let status = if parts.status.is_redirection() || parts.status.is_informational() {
-        StatusCode::BAD_GATEWAY
-    } else {
-        parts.status
-    };
-    let read = tokio::time::timeout(ERROR_TIMEOUT, Limited::new(body, ERROR_BYTES).collect()).await;
-    let body = match read {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(_)) | Err(_) => bytes::Bytes::new(),
-    };
-    GatewayError::UpstreamStatus {
-        status,
-        body,
-        retry_after: parts.headers.get(header::RETRY_AFTER).cloned(),
-    }
+fn pause(made: u32) -> Duration {
+    let whole = PAUSE.saturating_mul(1 << made.saturating_sub(1).min(6));
+    whole.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 /// When everything of the request must be over.

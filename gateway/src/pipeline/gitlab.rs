@@ -22,6 +22,7 @@ use crate::error::GatewayError;
 use crate::gitlab::{self, Answer, Choice, CodeRequest, Form, Kind, Rejection, Unit};
 use crate::limits;
 use crate::metrics::Outcome;
+use crate::routing::matcher::Facts;
 use crate::series::Handler;
 use crate::server::facts::Phase;
 use crate::server::record::Record;
@@ -69,7 +70,8 @@ pub fn definitions(snapshot: &Snapshot, parts: &Parts, record: &mut Record) -> R
     parse::check_method(record.handler, parts)?;
     record.set_outcome(Outcome::Success);
     let mut names: Vec<&str> = Vec::new();
-    for model in snapshot.routes.iter().flat_map(|route| &route.models).filter(|model| !model.ends_with('*'))
+    for model in
+        snapshot.routes.iter().flat_map(|route| route.matcher.models()).filter(|model| !model.ends_with('*'))
     {
         if !names.contains(&model.as_str()) {
             names.push(model);
@@ -113,10 +115,21 @@ pub async fn code(
     record.note_stream(request.stream);
     entitle(snapshot, record, unit(record.handler, request.kind))?;
     count(gateway, snapshot, &parts.headers, &request);
-    let route = route_of(snapshot, record.handler, &request.models)?;
+    let models = request.models.clone();
     let (form, kind, stream) = (form(record.handler), request.kind, request.stream);
     let id = request.id.clone();
     let mut task = request.into_task();
+    let project = task.project.as_ref();
+    let facts = Facts {
+        path: parts.uri.path(),
+        model: None,
+        language: gitlab::language(&task.document.file_name),
+        project_id: project.and_then(|project| project.id.as_deref()),
+        project_path: project.and_then(|project| project.path.as_deref()),
+        caller: None,
+        headers: &parts.headers,
+    };
+    let route = route_of(snapshot, record.handler, &models, &facts)?;
     task.model = route.1;
     task.unavailable = complete::unavailable_for_gitlab(snapshot);
     task.headers = prompt::traced(parts, &record.request_id);
@@ -185,27 +198,27 @@ fn count(gateway: &Gateway, snapshot: &Snapshot, headers: &HeaderMap, request: &
     }
 }
 
-/// The route of the first model named that is served, with that name; else the first route. GitLab names models of its own
+/// The route of the first model named that is served, with that name; else the first route that takes the request. GitLab names models of its own
 /// (`codestral`, `custom_openai/…`) also where the gateway is meant to choose.
 fn route_of(
     snapshot: &Snapshot,
     handler: Handler,
     names: &[String],
+    facts: &Facts<'_>,
 ) -> Result<(Arc<Route>, Option<String>), GatewayError> {
+    let of_model = |name: &str| route::find(snapshot, &Facts { model: Some(name), ..*facts });
     for name in names {
         // LiteLLM's spelling puts a provider before the name.
         let plain = name.split_once('/').map(|(_, plain)| plain);
         for name in std::iter::once(name.as_str()).chain(plain) {
-            if let Ok(route) = route::of_model(snapshot, name) {
+            if let Ok(route) = of_model(name) {
                 return Ok((route, Some(name.to_owned())));
             }
         }
     }
     match names.first() {
-        Some(name) if handler == Handler::GitlabExperimental => {
-            route::of_model(snapshot, name).map(|route| (route, None))
-        }
-        _ => Ok((route::first(snapshot)?, None)),
+        Some(name) if handler == Handler::GitlabExperimental => of_model(name).map(|route| (route, None)),
+        _ => Ok((route::find(snapshot, facts)?, None)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! auth → parse → route → admit → prompt → dispatch (the only network I/O) → postprocess → respond.
 
 pub mod admit;
+pub mod attempt;
 pub mod auth;
 pub mod body;
 pub mod boundary;
@@ -12,7 +13,9 @@ pub mod parse;
 pub mod postprocess;
 pub mod prompt;
 pub mod respond;
+pub mod resume;
 pub mod route;
+pub mod shadow;
 
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ use hyper::body::Incoming;
 use crate::app::Gateway;
 use crate::config::snapshot::Snapshot;
 use crate::error::GatewayError;
+use crate::routing::matcher::Facts;
 use crate::series::Handler;
 use crate::server::facts::Phase;
 use crate::server::record::Record;
@@ -61,7 +65,17 @@ pub async fn handle(
     match call? {
         Call::Models => Ok(respond::models(snapshot, record)),
         Call::OpenAi(request) => {
-            let route = route::of_model(snapshot, &request.head.model)?;
+            let caller = record.caller().filter(|caller| !caller.subject.is_empty());
+            let facts = Facts {
+                path: parts.uri.path(),
+                model: Some(&request.head.model),
+                language: None,
+                project_id: None,
+                project_path: None,
+                caller: caller.map(|caller| caller.tenant.as_str()),
+                headers: &parts.headers,
+            };
+            let route = route::find(snapshot, &facts)?;
             record.note_route(&route.name, Some(&request.head.model));
             record.note_stream(request.head.stream);
             record.note_request_bytes(request.body.len());
@@ -73,7 +87,7 @@ pub async fn handle(
             admitted?;
             let rendered = prompt::pass_through(request, parts, &record.request_id);
             let upstream = dispatch::send(&route, &rendered, record).await?;
-            Ok(respond::pass_through(upstream, &route, record.began))
+            Ok(respond::pass_through(upstream, &route, rendered, record))
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A call → the request to a backend, ready but for the model's name, which depends on the backend that is chosen.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
@@ -9,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
-use crate::backend::endpoint::Endpoint;
+use crate::backend::endpoint::{Endpoint, Load};
 use crate::complete::CompletionTask;
 use crate::dialect::Generation;
-use crate::dialect::openai::{self, Api};
+use crate::dialect::openai::{self, Api, Head};
 use crate::error::GatewayError;
 
 /// Tokens of a completion, as GitLab's gateway of 2023 asked for.
@@ -29,7 +27,16 @@ const BYTES_PER_TOKEN: usize = 3;
 const FORWARDED: [HeaderName; 3] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate"), header::ACCEPT];
 
+/// Bytes that stand for one token when the work of a request is estimated.
+const BYTES_OF_LOAD: usize = 4;
+/// Tokens of an answer whose length nobody bounds.
+const UNBOUNDED_TOKENS: u64 = 512;
+/// The beginning of a prompt that an address may have worked on before: its length in bytes, and how long it must be.
+const BEGINNING_BYTES: usize = 2048;
+const SHORTEST_BEGINNING: usize = 256;
+
 /// A request to a backend.
+#[derive(Clone)]
 pub struct Rendered {
     /// Where it goes.
     pub api: Api,
@@ -40,9 +47,10 @@ pub struct Rendered {
     content: Content,
 }
 
+#[derive(Clone)]
 enum Content {
     /// A body whose model is replaced.
-    Spliced { body: Bytes, span: Range<usize> },
+    Spliced { body: Bytes, head: Head },
     /// A prompt to complete.
     Prompt { prefix: String, max_tokens: u32 },
 }
@@ -59,9 +67,14 @@ impl Rendered {
     ) -> Result<Request<RequestBody>, GatewayError> {
         let dialect = backend.dialect();
         match &self.content {
-            Content::Spliced { body, span } => {
+            Content::Spliced { body, head } => {
                 let model = dialect.openai_model(&backend.config.model);
-                let body = RequestBody::new(openai::with_model(body, span, &model));
+                let body = if self.asks_for_usage(backend) {
+                    openai::with_model_and_usage(body, &head.span, &model)
+                } else {
+                    openai::with_model(body, &head.span, &model)
+                };
+                let body = RequestBody::new(body);
                 backend.request(endpoint, self.api, body, &self.headers)
             }
             Content::Prompt { prefix, max_tokens } => {
@@ -82,11 +95,57 @@ impl Rendered {
     }
 }
 
+impl Rendered {
+    /// Whether the backend is asked for the usage of a stream though the client is not interested. What the client says
+    /// about it goes first.
+    #[must_use]
+    pub fn asks_for_usage(&self, backend: &Backend) -> bool {
+        matches!(&self.content, Content::Spliced { head, .. } if self.stream && !head.has_stream_options)
+            && backend.tells_usage_in_streams()
+    }
+
+    /// What it asks of an address.
+    #[must_use]
+    pub fn load(&self) -> Load<'_> {
+        let (length, beginning, answer) = match &self.content {
+            Content::Spliced { body, head } => {
+                (body.len(), head.prompt.and_then(|at| body.get(at..)), head.max_tokens)
+            }
+            Content::Prompt { prefix, max_tokens, .. } => {
+                (prefix.len(), Some(prefix.as_bytes()), Some(u64::from(*max_tokens)))
+            }
+        };
+        let prompt = u64::try_from(length / BYTES_OF_LOAD).unwrap_or(u64::MAX);
+        let beginning = beginning.filter(|prompt| prompt.len() >= SHORTEST_BEGINNING);
+        Load {
+            tokens: prompt.saturating_add(answer.unwrap_or(UNBOUNDED_TOKENS)),
+            beginning: beginning.map(|prompt| prompt.get(..BEGINNING_BYTES).unwrap_or(prompt)),
+        }
+    }
+
+    /// The body of OpenAI's dialect, where it passes through.
+    #[must_use]
+    pub fn openai_body(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Spliced { body, .. } => Some(body),
+            Content::Prompt { .. } => None,
+        }
+    }
+
+    /// The same request with another body of OpenAI's dialect.
+    #[must_use]
+    pub fn with_body(&self, body: Bytes) -> Option<Self> {
+        let head = openai::scan(&body).ok()?;
+        let content = Content::Spliced { body, head };
+        Some(Self { api: self.api, stream: self.stream, headers: self.headers.clone(), content })
+    }
+}
+
 /// Passes a request through.
 #[must_use]
 pub fn pass_through(call: OpenAiCall, parts: &Parts, request_id: &str) -> Rendered {
     let stream = call.head.stream;
-    let content = Content::Spliced { body: call.body, span: call.head.span };
+    let content = Content::Spliced { body: call.body, head: call.head };
     Rendered { api: call.api, stream, headers: forwarded(Some(parts), request_id), content }
 }
 

@@ -1,15 +1,15 @@
 //! Results → answers in the caller's protocol.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use modelgate_api::v1alpha1::{Compat, Protocol};
 use serde_json::json;
 
 use super::dispatch::{self, Upstream};
+use super::prompt::Rendered;
 use super::{cors, parse};
 use crate::app::Gateway;
 use crate::config::snapshot::{Route, Snapshot};
@@ -17,6 +17,7 @@ use crate::dialect::openai;
 use crate::error::{GatewayError, is_callers_fault};
 use crate::gitlab::{self, error_bodies};
 use crate::metrics::{Metrics, Outcome};
+use crate::routing::retry_after;
 use crate::series::Handler;
 use crate::server::body::{Passing, ResponseBody};
 use crate::server::record::Record;
@@ -160,7 +161,7 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
     record.set_outcome(Outcome::Success);
     let mut names: Vec<&str> = Vec::new();
     let concrete =
-        snapshot.routes.iter().flat_map(|route| &route.models).filter(|model| !model.ends_with('*'));
+        snapshot.routes.iter().flat_map(|route| route.matcher.models()).filter(|model| !model.ends_with('*'));
     for model in concrete {
         if !names.contains(&model.as_str()) && record.caller().is_none_or(|caller| caller.may_use(model)) {
             names.push(model);
@@ -175,12 +176,10 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
 
 /// A backend's answer, passed on as it comes.
 #[must_use]
-pub fn pass_through(upstream: Upstream, route: &Arc<Route>, began: Instant) -> Reply {
-    let deadline = dispatch::deadline(route, began);
-    let (parts, body) = Response::into_parts(upstream.response);
+pub fn pass_through(upstream: Upstream, route: &Arc<Route>, rendered: Rendered, record: &Record) -> Reply {
     let mut headers = HeaderMap::new();
     for name in PASSED_ON {
-        if let Some(value) = parts.headers.get(&name) {
+        if let Some(value) = upstream.response.headers().get(&name) {
             headers.insert(name, value.clone());
         }
     }
@@ -189,9 +188,15 @@ pub fn pass_through(upstream: Upstream, route: &Arc<Route>, began: Instant) -> R
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
-    let idle = Duration::from_millis(route.timeout.idle_ms);
-    let passing = Passing::new(body, upstream.is_stream, idle, deadline, upstream.permit);
-    Reply { status: parts.status, headers, body: ReplyBody::Passing(Box::new(passing)) }
+    let status = upstream.response.status();
+    let passing = Passing::new(
+        upstream,
+        route,
+        rendered,
+        record.caller().cloned(),
+        dispatch::deadline(route, record.began),
+    );
+    Reply { status, headers, body: ReplyBody::Passing(Box::new(passing)) }
 }
 
 /// An error in the caller's protocol.
@@ -205,15 +210,15 @@ pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &m
         Shape::GitLab => in_gitlabs_words(error, asked),
         Shape::OpenAi => in_openais_words(error),
     };
+    if let Some(pause) = error.retry_after() {
+        reply.headers.insert(header::RETRY_AFTER, retry_after::header_value(pause));
+    }
     match error {
         GatewayError::MethodNotAllowed { allow } => {
             reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         GatewayError::RedirectSlash { location } => {
             reply.headers.insert(header::LOCATION, location.clone());
-        }
-        GatewayError::UpstreamStatus { retry_after: Some(after), .. } => {
-            reply.headers.insert(header::RETRY_AFTER, after.clone());
         }
         GatewayError::Limited(limited) => {
             reply.headers.extend(limited.headers.clone());
@@ -291,6 +296,7 @@ fn in_gitlabs_words(error: &GatewayError, asked: &Asked) -> Reply {
         // As FastAPI shows an exception that nobody caught.
         _ if error.outcome() == Outcome::UpstreamError
             || error.outcome() == Outcome::Timeout
+            || (!current && matches!(error, GatewayError::UpstreamStatus { .. }))
             || status == StatusCode::INTERNAL_SERVER_ERROR =>
         {
             whole(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "Internal Server Error")

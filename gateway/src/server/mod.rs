@@ -6,6 +6,7 @@ pub mod control;
 pub mod debug;
 pub mod drain;
 pub mod facts;
+pub mod failover;
 pub mod history;
 pub mod ids;
 pub mod in_flight;

@@ -1,6 +1,8 @@
 //! A gateway in this process, a backend that does what a test says, and a client, all over real sockets.
 #![allow(dead_code)]
 
+pub mod script;
+
 pub mod issuer;
 
 use std::net::SocketAddr;
