@@ -64,19 +64,6 @@ pub enum Confirmed {
     Unconfirmed,
 }
 
-/// What a family's answers need besides the common steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fixes {
-    /// Answers begin with a space that the template's own spaces account for.
-    pub leading_space: bool,
-    /// Answers may begin with a repetition of the end of the prefix.
-    pub prefix_echo: bool,
-    /// Answers may begin with a run of asterisks.
-    pub asterisks: bool,
-    /// The model does not end by itself: it needs words that begin a new top-level statement as stops.
-    pub endless: bool,
-}
-
 /// A family of models that fill in alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
@@ -104,8 +91,8 @@ pub struct Family {
     pub files: Option<Files>,
     /// What ends an answer, most needed first: hosts take 4 or 16, the rest is enforced by us.
     pub stops: &'static [&'static str],
-    /// What answers need.
-    pub fixes: Fixes,
+    /// Whether answers do not end by themselves: then a word that begins a statement at the left margin ends them.
+    pub endless: bool,
     /// Where the facts come from.
     pub source: &'static str,
     /// Whether anything confirmed them.

@@ -1,10 +1,9 @@
 //! The families. `docs/completion-engine.md` shows this table; a test keeps the two alike.
 
-use super::{Bos, Confirmed, Family, Files, Fixes, Order, Place};
+use super::{Bos, Confirmed, Family, Files, Order, Place};
 
 /// llama.cpp's own list of the tokens that it takes for fill-in-the-middle.
 const LLAMA_CPP: &str = "llama.cpp, src/llama-vocab.cpp";
-const NO_FIXES: Fixes = Fixes { leading_space: false, prefix_echo: false, asterisks: false, endless: false };
 const ANGLE: [&str; 3] = ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"];
 const PIPE: [&str; 3] = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
 
@@ -22,7 +21,7 @@ const PLAIN: Family = Family {
     bos: Bos::Absent,
     files: None,
     stops: &["<|endoftext|>"],
-    fixes: NO_FIXES,
+    endless: false,
     source: "",
     confirmed: Confirmed::Unconfirmed,
 };
@@ -85,7 +84,6 @@ pub const FAMILIES: &[Family] = &[
         models: "Granite Code 3",
         distinctive: &["<reponame>", "<fim_pad>"],
         special: &["<|endoftext|>", "<file_sep>", "<filename>"],
-        fixes: Fixes { prefix_echo: true, ..NO_FIXES },
         source: LLAMA_CPP,
         ..ANGLED
     },
@@ -95,7 +93,6 @@ pub const FAMILIES: &[Family] = &[
         distinctive: &["<|end_of_text|>", "<|start_of_role|>"],
         special: &["<|fim_pad|>", "<|end_of_role|>"],
         stops: &["<|end_of_text|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"],
-        fixes: Fixes { prefix_echo: true, ..NO_FIXES },
         source: "IBM's model card",
         ..PIPED
     },
@@ -110,7 +107,6 @@ pub const FAMILIES: &[Family] = &[
         special: &["<s>", "</s>", "[INST]", "[/INST]"],
         bos: Bos::Engine,
         stops: &["<EOT>", "<PRE>", "<SUF>", "<MID>", "</s>"],
-        fixes: Fixes { leading_space: true, ..NO_FIXES },
         source: "the paper, arXiv 2308.12950; llama.cpp, src/llama-vocab.cpp",
         ..PLAIN
     },
@@ -202,7 +198,6 @@ pub const FAMILIES: &[Family] = &[
             path_in_prefix: false,
         }),
         stops: &["</s>", "[PREFIX]", "[SUFFIX]", "\n+++++ ", "[MIDDLE]"],
-        fixes: Fixes { leading_space: true, asterisks: true, ..NO_FIXES },
         source: "PyPI mistral-common 1.13.1, tokenizer model v3; order and file marks: GitLab's gateway, Continue",
         confirmed: Confirmed::Tokenizer,
         ..PLAIN
@@ -241,7 +236,7 @@ pub const FAMILIES: &[Family] = &[
             path_in_prefix: false,
         }),
         stops: &["<[end▁of▁sentence]>", "<[fim-suffix]>", "<[fim-prefix]>", "<[fim-middle]>"],
-        fixes: Fixes { endless: true, ..NO_FIXES },
+        endless: true,
         source: "the model's README; file marks: Zed's Zeta 2",
         ..PLAIN
     },

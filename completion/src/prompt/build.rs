@@ -210,7 +210,7 @@ impl Maker<'_> {
     fn stops(&self, shape: Shape) -> Vec<String> {
         let of_family: &[&str] = self.backend.family.map_or(&[], |family| family.stops);
         let (first, rest) = of_family.split_at(of_family.len().min(2));
-        let of_shape = shape.stops(self.document);
+        let of_shape = shape.stops(self.document, self.backend.family.is_some_and(|family| family.endless));
         let owned = |list: &[&str]| list.iter().map(|stop| (*stop).to_owned()).collect::<Vec<_>>();
         match shape {
             Shape::Line => [of_shape, owned(first), owned(rest)].concat(),

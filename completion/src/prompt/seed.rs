@@ -2,7 +2,7 @@
 //! a window of 2048 tokens. Its shares of the window and its order are kept. What it got wrong is not: the file's name is
 //! within the budget, every line of a signature is a comment, and a cut never falls into a character.
 
-use super::{Message, Prompt, PromptKind, Section, Shape, cut};
+use super::{Prompt, PromptKind, Section, Shape, cut};
 use crate::context::{self, Item, Part};
 use crate::language::Language;
 use crate::syntax::{self, Caps, Node};
@@ -146,17 +146,6 @@ fn truncated(document: &Document, caps: Caps) -> Option<&str> {
     });
     let (_, end) = best?;
     document.suffix().get(..end.checked_sub(cursor)?)
-}
-
-impl Prompt {
-    /// The messages of a conversation; empty for other prompts.
-    #[must_use]
-    pub fn messages(&self) -> &[Message] {
-        match &self.kind {
-            PromptKind::Chat { messages } => messages,
-            _ => &[],
-        }
-    }
 }
 
 #[cfg(test)]

@@ -47,15 +47,15 @@ impl Shape {
         }
     }
 
-    /// What ends the answer, most needed first.
+    /// What ends the answer, most needed first. A model that is `endless` needs the next statement as an end everywhere.
     #[must_use]
-    pub fn stops(self, document: &Document) -> Vec<String> {
+    pub fn stops(self, document: &Document, endless: bool) -> Vec<String> {
         if self == Self::Line {
             return vec!["\n".into()];
         }
         let mut stops = vec!["\n\n".to_owned()];
         // Within a block, a statement that begins at the left margin is the next one.
-        let inside = document.line_before().starts_with([' ', '\t']) || opens(document);
+        let inside = endless || document.line_before().starts_with([' ', '\t']) || opens(document);
         if let (Some(language), true) = (document.language(), inside) {
             let words = language.top_level_keywords().filter(|word| !word.is_empty());
             stops.extend(words.take(KEYWORDS).map(|word| format!("\n{word}{}", end(word))));
@@ -100,13 +100,14 @@ mod tests {
     #[test]
     fn a_line_ends_with_the_line_and_a_block_before_the_next_statement() {
         let line = Document::new("x = ", "", "a.py", None);
-        assert_eq!(Shape::Line.stops(&line), ["\n"]);
+        assert_eq!(Shape::Line.stops(&line, false), ["\n"]);
         let block = Document::new("def f():\n    ", "", "a.py", None);
-        let stops = Shape::Block.stops(&block);
+        let stops = Shape::Block.stops(&block, false);
         assert_eq!(stops.first().map(String::as_str), Some("\n\n"));
         assert!(stops.contains(&"\ndef ".to_owned()) && stops.contains(&"\n@".to_owned()), "{stops:?}");
         let top = Document::new("", "", "a.py", None);
-        assert_eq!(Shape::Block.stops(&top), ["\n\n"]);
+        assert_eq!(Shape::Block.stops(&top, false), ["\n\n"]);
+        assert!(Shape::Block.stops(&top, true).contains(&"\ndef ".to_owned()));
         assert_eq!((Shape::Line.max_tokens(256), Shape::Block.max_tokens(256)), (64, 256));
     }
 }
