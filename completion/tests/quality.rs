@@ -8,7 +8,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 use modelgate_completion::Document;
-use modelgate_completion::eval::{Form, Mutation, Options, Report, Sample, light, measure, read};
+use modelgate_completion::eval::{Form, Mutation, Options, Report, Sample, light, measure, read, typing};
 use modelgate_completion::post::{Finish, Incremental, Input, Mode, Progress, run};
 
 fn samples() -> Vec<Sample> {
@@ -30,6 +30,12 @@ fn a_sample_in_every_form_meets_the_targets() {
     let report = Report(&outcome);
     assert_eq!(report.missed(), Vec::<String>::new(), "{}", report.markdown());
     assert_eq!(outcome.harm.len(), 5 * Form::ALL.len());
+}
+
+#[test]
+fn typing_leaves_the_head_of_the_prompt_as_it_was() {
+    let found = typing(&samples(), 3, "solution.py");
+    assert!(found.keystrokes > 100 && found.share() >= 0.9, "{found:?}");
 }
 
 #[test]

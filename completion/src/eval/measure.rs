@@ -78,6 +78,8 @@ pub struct Outcome {
     pub worse: BTreeMap<(Set, Form), Cell>,
     /// Characters kept of those that a cut within a word left.
     pub kept: Cell,
+    /// Keystrokes of simulated typing, and those that leave the prompt as it was but for its end.
+    pub typing: Cell,
     /// The time of each step.
     pub times: BTreeMap<Step, Vec<Duration>>,
     /// The time of all steps of an answer.
@@ -120,6 +122,7 @@ impl Outcome {
         other.recovery.into_iter().for_each(|(key, cell)| self.recovery.entry(key).or_default().join(cell));
         other.worse.into_iter().for_each(|(key, cell)| self.worse.entry(key).or_default().join(cell));
         self.kept.join(other.kept);
+        self.typing.join(other.typing);
         other.times.into_iter().for_each(|(step, times)| self.times.entry(step).or_default().extend(times));
         self.total.extend(other.total);
         self.failures.extend(other.failures);

@@ -6,9 +6,11 @@ mod measure;
 mod mutation;
 mod report;
 mod sample;
+mod typing;
 
 pub use form::Form;
 pub use measure::{Cell, Options, Outcome, measure};
 pub use mutation::Mutation;
 pub use report::Report;
 pub use sample::{Sample, Set, light, read};
+pub use typing::typing;

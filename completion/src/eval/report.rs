@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::prompt::stability::TAIL;
+
 use super::{Cell, Form, Mutation, Outcome, Set};
 
 /// Correct completions that may be changed, in percent.
 const MOST_HARM: f64 = 0.5;
+/// Keystrokes that must leave the prompt as it was but for its last tokens, in percent.
+const LEAST_STABLE: f64 = 90.0;
 /// Spoilt completions that must come back, in percent.
 const LEAST_RECOVERY: f64 = 90.0;
 
@@ -44,6 +48,9 @@ impl Report<'_> {
                 "{} of {} cut completions are worse than the cut input",
                 worse.count, worse.of
             ));
+        }
+        if self.0.typing.of > 0 && self.0.typing.percent() < LEAST_STABLE {
+            missed.push(format!("prefix stability {:.1} %", self.0.typing.percent()));
         }
         missed
     }
@@ -111,6 +118,21 @@ impl Report<'_> {
             worse.of,
             self.0.kept.percent()
         );
+        if self.0.typing.of > 0 {
+            let typing = self.0.typing;
+            let _ = writeln!(
+                text,
+                "Prefix stability: of {} keystrokes {:.1} % leave all but the last {TAIL} tokens of the prompt as they were.\n",
+                typing.of,
+                typing.percent()
+            );
+        }
+        text.push_str(&self.times());
+        text
+    }
+
+    fn times(&self) -> String {
+        let mut text = String::new();
         text.push_str("| Step | p50 µs | p99 µs |\n|---|---|---|\n");
         for (step, times) in &self.0.times {
             let _ =
@@ -131,6 +153,7 @@ impl Report<'_> {
             "harm": self.0.harm.iter().map(harm).collect::<Vec<_>>(),
             "recovery": self.0.recovery.iter().map(recovery).collect::<Vec<_>>(),
             "cut_mid_token": {"samples": worse.of, "worse": worse.count, "characters_kept_percent": self.0.kept.percent()},
+            "prefix_stability": {"keystrokes": self.0.typing.of, "stable": self.0.typing.count, "percent": self.0.typing.percent()},
             "steps": self.0.times.iter().map(|(step, times)| json!({"step": step.name(), "p50_us": micros(times, 50), "p99_us": micros(times, 99)})).collect::<Vec<_>>(),
             "all_steps": {"p50_us": micros(&self.0.total, 50), "p99_us": micros(&self.0.total, 99)},
             "missed": self.missed(),

@@ -1,15 +1,18 @@
 //! Step k: answers that are not worth showing.
 
 use super::policy::Policy;
-use super::{Change, Context};
+use super::{Change, Context, Guard};
 
 /// Empties an answer that is nothing but a comment where none was begun, or shorter than wanted.
 #[must_use]
-pub fn apply(text: &str, context: &Context<'_>, policy: &Policy) -> Option<Change> {
+pub fn apply(text: &str, context: &Context<'_>, guard: &mut Guard<'_>, policy: &Policy) -> Option<Change> {
     let length = text.chars().filter(|c| !c.is_whitespace()).take(policy.min_length).count();
     // White space alone is the last step's business.
     let too_short = length > 0 && length < policy.min_length;
-    let comment_only = policy.drop_comment_only && !text.trim().is_empty() && is_comment_only(text, context);
+    let comment_only = policy.drop_comment_only
+        && !text.trim().is_empty()
+        && is_comment_only(text, context)
+        && guard.is_no_worse("", text);
     (too_short || comment_only).then(|| Change::cut(""))
 }
 

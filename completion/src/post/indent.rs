@@ -36,7 +36,9 @@ fn without_doubled<'t>(text: &'t str, context: &Context<'_>, guard: &mut Guard<'
     let first = text.lines().next().unwrap_or_default();
     let too_deep =
         given > deepest && !first.trim().is_empty() && !above.trim_end().ends_with(['(', '[', ',', '\\']);
-    (too_deep && guard.is_no_worse(rest, text)).then_some(rest)
+    // Who repeats it writes either the cursor's indentation or the next block's.
+    let repeats = [current.len(), deepest].contains(&indentation(text));
+    (too_deep && repeats && guard.is_no_worse(rest, text)).then_some(rest)
 }
 
 fn opens_block(line: &str) -> bool {

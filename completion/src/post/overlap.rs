@@ -2,7 +2,7 @@
 //! line; lines may differ by a few characters. Brackets alone, and a character or two of the cursor's line, prove nothing
 //! by themselves.
 
-use super::context::indentation;
+use super::context::{after_last_line_feed, indentation};
 use super::{Change, Context, Guard, newline};
 
 /// Letters and digits that make the beginning of a line tell-tale.
@@ -93,7 +93,14 @@ fn find<'s>(text: &str, context: &Context<'s>) -> Option<Found<'s>> {
     }
     // … or the rest of one.
     let first = suffix.chars().next()?;
-    let (at, lines, is_weak) = earliest(text, suffix, text.match_indices(first).map(|(at, _)| at), false)?;
+    // Where the cursor stood at the beginning of a line, a part of some deeper indentation is no beginning of the suffix.
+    let is_own = |at: &usize| {
+        let line = after_last_line_feed(text.get(..*at).unwrap_or_default());
+        let within_indentation = !line.is_empty() && line.trim().is_empty();
+        !(before.is_empty() && first.is_whitespace() && within_indentation)
+    };
+    let starts = text.match_indices(first).map(|(at, _)| at).filter(is_own);
+    let (at, lines, is_weak) = earliest(text, suffix, starts, false)?;
     // An answer that ends the line, and as the line already ends, has taken it over.
     let rest = suffix.split_inclusive('\n').next()?;
     let takes_over = rest.ends_with('\n') && text.get(at..) == Some(rest) && weight(rest) > 0;

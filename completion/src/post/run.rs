@@ -142,7 +142,7 @@ fn one(
         Step::Truncation if ends_broken => truncation::apply(text, context, guard),
         Step::Truncation => None,
         Step::Indentation => indent::apply(text, context, guard),
-        Step::Filter => filter::apply(text, context, input.policy),
+        Step::Filter => filter::apply(text, context, guard, input.policy),
         Step::WhiteSpace => whitespace::apply(text, context),
     }
 }

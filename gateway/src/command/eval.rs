@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use modelgate_completion::eval::{Options, Outcome, Report, Sample, Set, light, measure, read};
+use modelgate_completion::eval::{Cell, Options, Outcome, Report, Sample, Set, light, measure, read, typing};
 
 use super::misuse;
 
@@ -13,6 +13,9 @@ use super::misuse;
 const MISSED: u8 = 1;
 /// A file of samples is no larger than this when unpacked, in bytes.
 const LARGEST_FILE: u64 = 1 << 30;
+
+/// Completions that are typed character by character.
+const TYPED: usize = 12;
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +44,9 @@ impl Eval {
             Ok(samples) => samples,
             Err(fault) => return misuse(&[fault]),
         };
-        let outcome = self.measure(&samples);
+        let mut outcome = self.measure(&samples);
+        let typed = typing(&samples, TYPED, &self.file_name);
+        outcome.typing = Cell { of: typed.keystrokes, count: typed.stable };
         let report = Report(&outcome);
         println!("{}", report.markdown());
         for (what, sample, raw, text) in &outcome.failures {
