@@ -212,7 +212,7 @@ impl GatewayError {
         match self {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotEntitled(_) | Self::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
-            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Limited(_) | Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RedirectSlash { .. } => StatusCode::TEMPORARY_REDIRECT,
@@ -221,7 +221,6 @@ impl GatewayError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Rejected { status, .. } => *status,
-            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Shed | Self::NoBackend(_) | Self::Open { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::UpstreamBroken | Self::UpstreamMalformed(_) | Self::Unresumable => {
                 StatusCode::BAD_GATEWAY

@@ -45,6 +45,7 @@ pub mod routing;
 pub mod secrets;
 pub mod series;
 pub mod server;
+pub mod sockets;
 pub mod state;
 pub mod telemetry;
 pub mod trace;

@@ -141,7 +141,7 @@ pub(super) fn compile(
         timeout: compile_timeout(route),
         retries: compile_retries(route),
         hedging: route.hedging.clone().map(|hedging| HedgingConfig {
-            after_ms: hedging.after.and_then(millis),
+            after_ms: hedging.after.as_ref().and_then(millis),
             budget_percent: hedging.budget_percent.unwrap_or(5),
         }),
     }
@@ -191,14 +191,14 @@ fn compile_retries(route: &Route) -> RetriesConfig {
     }
 }
 
-fn millis(value: GoDuration) -> Option<u64> {
+fn millis(value: &GoDuration) -> Option<u64> {
     u64::try_from(value.parse().ok()?.as_millis()).ok()
 }
 
 fn compile_timeout(route: &Route) -> TimeoutConfig {
     let wanted = route.timeout.clone().unwrap_or_default();
     let default = TimeoutConfig::default();
-    let or = |value: Option<GoDuration>, default| value.and_then(millis).unwrap_or(default);
+    let or = |value: Option<GoDuration>, default| value.as_ref().and_then(millis).unwrap_or(default);
     TimeoutConfig {
         connect_ms: or(wanted.connect, default.connect_ms),
         first_byte_ms: or(wanted.first_byte, default.first_byte_ms),

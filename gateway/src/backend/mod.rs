@@ -10,6 +10,7 @@ mod fake;
 pub mod health;
 mod permit;
 mod pods;
+mod routed;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +29,7 @@ pub use permit::Permit;
 use crate::backend::child::Child;
 use crate::backend::connect::Connector;
 use crate::backend::credential::{Credential, credentials};
-use crate::backend::endpoint::{Endpoint, Endpoints, Load, Pick};
+use crate::backend::endpoint::{Endpoint, Endpoints};
 use crate::backend::fake::Fake;
 use crate::backend::health::{Health, Reason};
 use crate::dialect::openai::Api;
@@ -254,43 +255,6 @@ impl Backend {
 
     fn child_says(&self) -> Option<String> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// An address to send to that was not `tried`.
-    #[must_use]
-    pub fn pick(&self, load: Load<'_>, tried: &[Arc<Endpoint>]) -> Pick {
-        match &self.link {
-            Link::Http { endpoints, .. } => endpoints.pick(load, tried),
-            Link::Fake(_, endpoint) if tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)) => Pick::None,
-            Link::Fake(_, endpoint) => Pick::Take(Arc::clone(endpoint), "only"),
-        }
-    }
-
-    /// Every address.
-    fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
-        match &self.link {
-            Link::Http { endpoints, .. } => endpoints.all(),
-            Link::Fake(_, endpoint) => Arc::new(vec![Arc::clone(endpoint)]),
-        }
-    }
-
-    /// Whether somebody bills for what it does: its server is outside.
-    #[must_use]
-    pub fn is_paid(&self) -> bool {
-        matches!(self.config.target, Target::External { .. }) && self.boundary() == Boundary::Outside
-    }
-
-    /// Whether streams are asked to tell their usage: until the server says that it knows no such wish.
-    #[must_use]
-    pub fn tells_usage_in_streams(&self) -> bool {
-        !self.no_usage_in_streams.load(Ordering::Relaxed)
-    }
-
-    /// The server refused to tell the usage of a stream.
-    pub fn note_no_usage_in_streams(&self) {
-        if !self.no_usage_in_streams.swap(true, Ordering::Relaxed) {
-            tracing::info!(backend = %self.name, "its server does not tell the usage of streams; they are no longer asked to");
-        }
     }
 
     /// A request of OpenAI's that passes through, with the backend's own credential; of the caller's headers only those

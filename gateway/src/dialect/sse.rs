@@ -56,7 +56,7 @@ impl Scanner {
             };
             let whole = frame.split_to(end);
             self.pending.extend_from_slice(&frame);
-            return self.note(whole);
+            return self.note(&whole);
         }
         // A boundary is at most four bytes long, so an older one cannot hide before this point.
         let from = self.pending.len().saturating_sub(3);
@@ -64,7 +64,7 @@ impl Scanner {
         match last_boundary(&self.pending, from) {
             Some(end) => {
                 let whole = self.pending.split_to(end).freeze();
-                self.note(whole)
+                self.note(&whole)
             }
             None => self.overflow(),
         }
@@ -77,7 +77,7 @@ impl Scanner {
         if rest.is_empty() || self.stop.is_some() {
             return Bytes::new();
         }
-        let rest = self.note(rest);
+        let rest = self.note(&rest);
         if self.stop == Some(Stop::Malformed) {
             // Cut off within: the stream was not complete, which is told by that.
             self.stop = None;
@@ -101,7 +101,7 @@ impl Scanner {
     }
 
     /// Reads whole events and gives those that may be forwarded.
-    fn note(&mut self, events: Bytes) -> Bytes {
+    fn note(&mut self, events: &Bytes) -> Bytes {
         let (mut at, mut event_at) = (0, 0);
         let mut hidden: Option<(usize, usize)> = None;
         let mut hide = false;
@@ -129,7 +129,7 @@ impl Scanner {
         if hide {
             hidden = Some((event_at, at));
         }
-        without(&events, hidden)
+        without(events, hidden)
     }
 
     fn judge(&mut self, data: &[u8]) -> Judgement {

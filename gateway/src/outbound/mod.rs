@@ -92,7 +92,7 @@ async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
+                crate::sockets::tune(&stream)?;
                 return Ok(stream);
             }
             Err(error) => last = error,

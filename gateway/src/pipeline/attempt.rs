@@ -187,8 +187,9 @@ async fn whole_answer(
     if first.trim_ascii().is_empty() {
         return Err(GatewayError::UpstreamMalformed("empty"));
     }
-    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&first).is_ok();
-    if !encoded && !(is_json && first.trim_ascii_start().first() == Some(&b'{')) {
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&first).is_ok();
+    let is_object = first.trim_ascii_start().first() == Some(&b'{') && is_json();
+    if !encoded && !is_object {
         return Err(GatewayError::UpstreamMalformed("no JSON object"));
     }
     Ok(UpstreamBody::whole(first))

@@ -2,7 +2,7 @@
 //! read again and again, so a project that is added needs no restart.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Projects {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(INTERVAL).await;
-                said = read_into(&shared, &route, &path, said);
+                said = read_into(&shared, &route, &path, said.as_ref());
             }
         });
         Self { list, _task: Some(AbortOnDropHandle::new(task)) }
@@ -83,7 +83,7 @@ impl Projects {
 }
 
 /// Reads the file; gives what was said about it, so that the same is not said every second.
-fn read_into(list: &ArcSwap<List>, route: &str, path: &PathBuf, said: Option<String>) -> Option<String> {
+fn read_into(list: &ArcSwap<List>, route: &str, path: &Path, said: Option<&String>) -> Option<String> {
     let text = std::fs::metadata(path).and_then(|found| {
         if found.len() > MAX_BYTES {
             return Err(std::io::Error::other("larger than 1 MiB"));
@@ -107,7 +107,7 @@ fn read_into(list: &ArcSwap<List>, route: &str, path: &PathBuf, said: Option<Str
         Err(error) => {
             list.store(Arc::default());
             let why = error.to_string();
-            if said.as_ref() != Some(&why) {
+            if said != Some(&why) {
                 tracing::warn!(route, path = %path.display(), error = why, "the list of projects cannot be read; the route takes no project");
             }
             Some(why)

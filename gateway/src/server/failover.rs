@@ -100,9 +100,9 @@ impl Failover {
         let going = (!std::mem::replace(&mut self.spent, true)).then(|| self.request(broken)).flatten();
         let allowed = going.is_some() && self.route.budget.take(std::time::Instant::now());
         if allowed {
-            series.resumed.inc()
+            series.resumed.inc();
         } else {
-            series.unresumed.inc()
+            series.unresumed.inc();
         }
         self.going = going.filter(|_| allowed);
         self.going.is_some()

@@ -145,7 +145,7 @@ async fn serve_connection<F, R, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = crate::sockets::tune(&stream) {
         tracing::debug!(error = %error, "the connection was gone before it began");
         return;
     }
