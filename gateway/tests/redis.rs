@@ -97,7 +97,7 @@ async fn pods_share_their_counts_and_none_is_exceeded() {
     let refilled = usize::try_from(began.elapsed().as_secs() / 6 + 1).unwrap();
     assert!((10..=10 + refilled).contains(&admitted), "{answers:?}");
     assert!(answers.iter().all(|status| matches!(status, 200 | 429)), "{answers:?}");
-    one.until_metric("modelgate_limit_store_up 1").await;
+    one.until_metric("\nmodelgate_limit_store_up 1").await;
     let Value::List(keys) = server.call(&[b"KEYS", b"*"]).await else { panic!("a list") };
     let keys = format!(
         "{:?}",
@@ -144,7 +144,7 @@ async fn without_redis_each_pod_applies_the_limits_by_itself() {
     let gateway = Gateway::start(&yaml(limits)).await;
     // Nobody said yet where Redis is.
     assert_eq!([status(&gateway).await, status(&gateway).await], [200, 200]);
-    gateway.until_metric("modelgate_limit_store_up 0").await;
+    gateway.until_metric("\nmodelgate_limit_store_up 0").await;
     assert_eq!([status(&gateway).await, status(&gateway).await], [200, 429], "the limit holds all the same");
 
     let server = Server::start().await;
@@ -158,7 +158,7 @@ async fn without_redis_each_pod_applies_the_limits_by_itself() {
         assert!(matches!(status(&gateway).await, 200 | 429));
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    gateway.until_metric("modelgate_limit_store_up 0").await;
+    gateway.until_metric("\nmodelgate_limit_store_up 0").await;
     server.signal("-CONT");
     until_up(&gateway).await;
 
@@ -174,7 +174,7 @@ async fn without_redis_each_pod_applies_the_limits_by_itself() {
 async fn until_up(gateway: &Gateway) {
     for _ in 0..100 {
         assert!(matches!(status(gateway).await, 200 | 429));
-        if gateway.metrics().await.contains("modelgate_limit_store_up 1") {
+        if gateway.metrics().await.contains("\nmodelgate_limit_store_up 1") {
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -91,7 +91,7 @@ mod tests {
             ("{}", Err(Refusal::Claim)),
             (r#"{"groups":"x","groups":"admin"}"#, Err(Refusal::Malformed("the claims: one stands twice"))),
         ] {
-            assert_eq!(check(&URL_SAFE_NO_PAD.encode(claims), &asked), expected, "{:.60}", claims);
+            assert_eq!(check(&URL_SAFE_NO_PAD.encode(claims), &asked), expected, "{claims:.60}");
         }
         assert_eq!(check("not even JSON", &[]), Ok(()));
     }

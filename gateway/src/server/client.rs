@@ -109,6 +109,9 @@ mod tests {
 
     use super::*;
 
+    /// The other end, the headers, and the client that they make known.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
     #[test]
     fn a_header_is_believed_only_from_a_trusted_proxy_and_only_up_to_the_first_stranger() {
         let trusted = TrustedProxies::new(&[
@@ -117,34 +120,45 @@ mod tests {
             "192.0.2.7".into(),
             "junk".into(),
         ]);
-        let (xff, fwd) = ("x-forwarded-for", "forwarded");
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[Case] = &[
             ("203.0.113.9:1", &[], "203.0.113.9"),
             // Anybody can write the header.
-            ("203.0.113.9:1", &[(xff, "10.0.0.1")], "203.0.113.9"),
-            ("203.0.113.9:1", &[(fwd, "for=10.0.0.1")], "203.0.113.9"),
+            ("203.0.113.9:1", &[("x-forwarded-for", "10.0.0.1")], "203.0.113.9"),
+            ("203.0.113.9:1", &[("forwarded", "for=10.0.0.1")], "203.0.113.9"),
             ("10.0.0.1:1", &[], "10.0.0.1"),
-            ("10.0.0.1:1", &[(xff, "198.51.100.1")], "198.51.100.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
             // The client wrote the left part itself.
-            ("10.0.0.1:1", &[(xff, "1.2.3.4, 198.51.100.1")], "198.51.100.1"),
-            ("10.0.0.1:1", &[(xff, "1.2.3.4"), (xff, "198.51.100.1, 10.9.9.9")], "198.51.100.1"),
-            ("10.0.0.1:1", &[(xff, "198.51.100.1, 192.0.2.7, 10.2.3.4")], "198.51.100.1"),
-            ("10.0.0.1:1", &[(xff, "198.51.100.1, 192.0.2.8, 10.2.3.4")], "192.0.2.8"),
-            ("10.0.0.1:1", &[(xff, "10.1.1.1, 10.2.2.2")], "10.1.1.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, 198.51.100.1")], "198.51.100.1"),
+            (
+                "10.0.0.1:1",
+                &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1, 10.9.9.9")],
+                "198.51.100.1",
+            ),
+            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.7, 10.2.3.4")], "198.51.100.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.8, 10.2.3.4")], "192.0.2.8"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "10.1.1.1, 10.2.2.2")], "10.1.1.1"),
             // Behind garbage nobody is known.
-            ("10.0.0.1:1", &[(xff, "198.51.100.1, unknown, 10.2.3.4")], "10.2.3.4"),
-            ("10.0.0.1:1", &[(xff, "")], "10.0.0.1"),
-            ("10.0.0.1:1", &[(xff, "198.51.100.1:4711")], "198.51.100.1"),
-            ("10.0.0.1:1", &[(xff, "[2001:db9::1]:80")], "2001:db9::1"),
-            ("10.0.0.1:1", &[(xff, "::ffff:198.51.100.1")], "198.51.100.1"),
-            ("[::ffff:10.0.0.1]:1", &[(xff, "198.51.100.1")], "198.51.100.1"),
-            ("[2001:db8::5]:1", &[(fwd, "for=\"[2001:db9::2]:9\";proto=https;by=10.0.0.1")], "2001:db9::2"),
-            ("10.0.0.1:1", &[(fwd, "For=198.51.100.1, for=10.3.3.3")], "198.51.100.1"),
-            ("10.0.0.1:1", &[(fwd, "for=_hidden")], "10.0.0.1"),
-            ("10.0.0.1:1", &[(fwd, "for=1.1.1.1;for=2.2.2.2")], "10.0.0.1"),
-            ("10.0.0.1:1", &[(fwd, "proto=https")], "10.0.0.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, unknown, 10.2.3.4")], "10.2.3.4"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "")], "10.0.0.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1:4711")], "198.51.100.1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "[2001:db9::1]:80")], "2001:db9::1"),
+            ("10.0.0.1:1", &[("x-forwarded-for", "::ffff:198.51.100.1")], "198.51.100.1"),
+            ("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
+            (
+                "[2001:db8::5]:1",
+                &[("forwarded", "for=\"[2001:db9::2]:9\";proto=https;by=10.0.0.1")],
+                "2001:db9::2",
+            ),
+            ("10.0.0.1:1", &[("forwarded", "For=198.51.100.1, for=10.3.3.3")], "198.51.100.1"),
+            ("10.0.0.1:1", &[("forwarded", "for=_hidden")], "10.0.0.1"),
+            ("10.0.0.1:1", &[("forwarded", "for=1.1.1.1;for=2.2.2.2")], "10.0.0.1"),
+            ("10.0.0.1:1", &[("forwarded", "proto=https")], "10.0.0.1"),
             // Never both.
-            ("10.0.0.1:1", &[(fwd, "for=198.51.100.1"), (xff, "1.2.3.4")], "198.51.100.1"),
+            (
+                "10.0.0.1:1",
+                &[("forwarded", "for=198.51.100.1"), ("x-forwarded-for", "1.2.3.4")],
+                "198.51.100.1",
+            ),
         ];
         for (peer, headers, expected) in cases {
             let mut map = HeaderMap::new();
@@ -156,13 +170,15 @@ mod tests {
         }
         let long = vec!["10.1.1.1"; 100].join(",");
         let map = HeaderMap::from_iter([(
-            http::HeaderName::from_static(xff),
+            http::HeaderName::from_static("x-forwarded-for"),
             HeaderValue::try_from(long).unwrap(),
         )]);
         assert_eq!(trusted.client("10.0.0.1:1".parse().unwrap(), &map).to_string(), "10.1.1.1");
         let nobody = TrustedProxies::default();
-        let map =
-            HeaderMap::from_iter([(http::HeaderName::from_static(xff), HeaderValue::from_static("1.2.3.4"))]);
+        let map = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-forwarded-for"),
+            HeaderValue::from_static("1.2.3.4"),
+        )]);
         assert_eq!(nobody.client("10.0.0.1:1".parse().unwrap(), &map).to_string(), "10.0.0.1");
     }
 
