@@ -168,15 +168,16 @@ impl Args {
         let mut faults = Vec::new();
         let mut warnings = Vec::new();
         let addresses = legacy::addresses(env, &mut faults, &mut warnings);
+        legacy::not_applicable(env, &mut faults, &mut warnings);
         let source = match self.config {
             Some(path) => {
                 legacy::warn_ignored(env, &mut warnings);
                 Source::Path(path)
             }
-            None => match Legacy::from_env(env) {
+            None => match Legacy::from_env(env, &mut faults) {
                 Some(legacy) => Source::Legacy(legacy),
                 None => {
-                    faults.push("--config is missing: give a configuration file or a folder with manifests (see examples/), or USE_FAKE_MODELS=true with AUTH_BYPASS_EXTERNAL=true to try it".into());
+                    faults.push("--config is missing: give a configuration file or a folder with manifests (see examples/), or USE_FAKE_MODELS=true with AUTH_BYPASS_EXTERNAL=true to try it, or PALM_TEXT_PROJECT for models of Vertex AI".into());
                     Source::Path(PathBuf::new())
                 }
             },

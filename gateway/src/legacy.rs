@@ -1,26 +1,19 @@
 //! The environment names of GitLab's gateway of 2023, so that its deployments start with this one unchanged.
 
+mod configuration;
+mod variables;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use modelgate_api::compile::{Place, Problem, compile};
-use modelgate_api::contract::GatewayConfig;
-use modelgate_api::manifest::{DEFAULT_NAMESPACE, Object};
-use modelgate_api::v1alpha1::{
-    Auth, Compat, Completion, FakeServer, ModelBackendSpec, ModelGatewaySpec, ModelSpec, Oidc, Protocol,
-    Route, RouteBackend,
-};
+pub use variables::{configured, not_applicable, unknown};
 
-/// Audience of the tokens that GitLab signs for code suggestions.
-const GITLAB_AUDIENCE: &str = "gitlab-code-suggestions";
 pub(crate) const HTTP_PORT: [&str; 2] = ["MODELGATE_PORT", "FASTAPI_API_PORT"];
 pub(crate) const METRICS_PORT: [&str; 4] =
     ["MODELGATE_METRICS_PORT", "METRICS_PORT", "FASTAPI_METRICS_PORT", "FASTAPI_API_METRICS_PORT"];
 pub(crate) const HTTP_HOST: [&str; 1] = ["FASTAPI_API_HOST"];
 pub(crate) const METRICS_HOST: [&str; 2] = ["FASTAPI_METRICS_HOST", "FASTAPI_API_METRICS_HOST"];
-/// Names that make a configuration of their own and therefore do nothing beside `--config`.
-const CONFIGURING: [&str; 3] = ["USE_FAKE_MODELS", "AUTH_BYPASS_EXTERNAL", "GITLAB_URL"];
-
 /// Host and port, where given.
 pub type Parts = (Option<IpAddr>, Option<u16>);
 
@@ -67,7 +60,7 @@ pub fn addresses(
 
 /// Tells which names do nothing because `--config` is given.
 pub fn warn_ignored(env: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<String>) {
-    for name in CONFIGURING.iter().filter(|name| env(name).is_some()) {
+    for (_, name, _) in configured(env) {
         warnings.push(format!(
             "{name} is ignored: --config decides who may use the gateway and which models answer"
         ));
@@ -99,92 +92,168 @@ impl Logging {
         let steps = env("LOG_CONTENT").is_some_and(|content| content.eq_ignore_ascii_case("steps"));
         Self {
             content: steps || (file.is_some() && level.as_deref() == Some("debug")),
-            json: truthy(env("LOG_FORMAT_JSON")),
+            json: env("LOG_FORMAT_JSON").and_then(|value| truth(&value)).unwrap_or_default(),
             level,
             file,
         }
     }
 }
 
-/// A configuration made of the seed's names alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A configuration made of the names of 2023 alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Legacy {
     /// `AUTH_BYPASS_EXTERNAL`: everybody is let in.
     pub anonymous: bool,
     /// `GITLAB_URL`: issuer of tokens.
     pub gitlab_url: Option<String>,
+    /// `CUSTOMER_PORTAL_BASE_URL`: another issuer.
+    pub portal: Option<String>,
+    /// Whose tokens count: instances, namespaces, subjects.
+    pub bound: [Vec<String>; 3],
+    /// `USE_FAKE_MODELS`, or `PALM_TEXT_PROJECT` and what goes with it.
+    pub models: Models,
+    /// `F_…`: which projects the models of Vertex AI answer.
+    pub rollout: Rollout,
+    /// `MODEL_ENGINE_CONCURRENCY_LIMITS`, by model.
+    pub limits: BTreeMap<String, u32>,
+}
+
+/// Which models answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Models {
+    /// Canned answers.
+    #[default]
+    Fake,
+    /// Models of Vertex AI.
+    Vertex {
+        /// `PALM_TEXT_MODEL_NAME`, the first of which is the default.
+        names: Vec<String>,
+        /// `PALM_TEXT_PROJECT`.
+        project: String,
+        /// `PALM_TEXT_LOCATION`.
+        location: String,
+        /// `VERTEX_API_ENDPOINT`.
+        endpoint: Option<String>,
+    },
+}
+
+/// Which projects the models answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// `F_IS_THIRD_PARTY_AI_DEFAULT`, where given.
+    pub default: Option<bool>,
+    /// `F_THIRD_PARTY_ROLLOUT_PERCENTAGE`, where given.
+    pub percentage: Option<u8>,
+    /// Lines of the file that `F_THIRD_PARTY_AI_LIMITED_ACCESS` names: `<id>,<full path>`.
+    pub projects: Vec<String>,
+}
+
+/// The spelling of truth values that the gateway of 2023 read; `None` for any other word, at which it did not start.
+#[must_use]
+pub fn truth(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Some(true),
+        "0" | "no" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads values, and notes what is wrong with them.
+struct Reader<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    faults: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.env)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn boolean(&mut self, name: &str) -> Option<bool> {
+        let value = self.text(name)?;
+        let read = truth(&value);
+        if read.is_none() {
+            self.faults.push(format!("{name}={value}: write true or false"));
+        }
+        read
+    }
+
+    fn projects(&mut self, name: &str) -> Vec<String> {
+        let Some(path) = self.text(name) else { return Vec::new() };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+            }
+            Err(error) => {
+                self.faults.push(format!("{name}={path}: the list of projects cannot be read: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn limits(&mut self, name: &str) -> BTreeMap<String, u32> {
+        let Some(text) = self.text(name) else { return BTreeMap::new() };
+        match serde_json::from_str::<BTreeMap<String, BTreeMap<String, u32>>>(&text) {
+            Ok(engines) => engines.into_values().flatten().collect(),
+            Err(error) => {
+                self.faults
+                    .push(format!("{name}: write {{\"<engine>\":{{\"<model>\":<number>}}}} ({error})"));
+                BTreeMap::new()
+            }
+        }
+    }
+
+    fn percentage(&mut self, name: &str) -> Option<u8> {
+        let value = self.text(name)?;
+        let read = value.parse().ok().filter(|percent| *percent <= 100);
+        if read.is_none() {
+            self.faults.push(format!("{name}={value}: write a whole number from 0 to 100"));
+        }
+        read
+    }
 }
 
 impl Legacy {
-    /// The configuration, when the environment asks for one: `USE_FAKE_MODELS` names the only models it can have.
-    pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
-        truthy(env("USE_FAKE_MODELS")).then(|| Self {
-            anonymous: truthy(env("AUTH_BYPASS_EXTERNAL")),
-            gitlab_url: env("GITLAB_URL").filter(|url| !url.is_empty()),
+    /// The configuration, when the environment asks for one: by canned models, or by a project of Vertex AI.
+    pub fn from_env(env: &dyn Fn(&str) -> Option<String>, faults: &mut Vec<String>) -> Option<Self> {
+        let mut reader = Reader { env, faults };
+        let fake = reader.boolean("USE_FAKE_MODELS").unwrap_or_default();
+        let models = match (fake, reader.text("PALM_TEXT_PROJECT")) {
+            (true, _) => Models::Fake,
+            (false, Some(project)) => Models::Vertex {
+                names: Some(reader.list("PALM_TEXT_MODEL_NAME"))
+                    .filter(|names| !names.is_empty())
+                    .unwrap_or_else(|| vec!["text-bison".into(), "code-gecko".into()]),
+                project,
+                location: reader.text("PALM_TEXT_LOCATION").unwrap_or_else(|| "us-central1".into()),
+                endpoint: reader.text("VERTEX_API_ENDPOINT"),
+            },
+            (false, None) => return None,
+        };
+        Some(Self {
+            anonymous: reader.boolean("AUTH_BYPASS_EXTERNAL").unwrap_or_default(),
+            gitlab_url: reader.text("GITLAB_URL"),
+            portal: reader.text("CUSTOMER_PORTAL_BASE_URL"),
+            bound: [
+                "MODELGATE_GITLAB_INSTANCE_IDS",
+                "MODELGATE_GITLAB_NAMESPACE_IDS",
+                "MODELGATE_GITLAB_SUBJECTS",
+            ]
+            .map(|name| reader.list(name)),
+            models,
+            rollout: Rollout {
+                default: reader.boolean("F_IS_THIRD_PARTY_AI_DEFAULT"),
+                percentage: reader.percentage("F_THIRD_PARTY_ROLLOUT_PERCENTAGE"),
+                projects: reader.projects("F_THIRD_PARTY_AI_LIMITED_ACCESS"),
+            },
+            limits: reader.limits("MODEL_ENGINE_CONCURRENCY_LIMITS"),
         })
     }
-
-    /// The configuration, compiled as a manifest would be.
-    ///
-    /// # Errors
-    /// Every mistake, naming the variable.
-    pub fn compile(&self, reachable: bool) -> Result<GatewayConfig, Vec<String>> {
-        if self.anonymous && reachable {
-            return Err(vec!["AUTH_BYPASS_EXTERNAL lets everybody in who reaches the gateway; listen on loopback (FASTAPI_API_HOST=127.0.0.1), or write a configuration with spec.auth.anonymousExposed: true and give it by --config".into()]);
-        }
-        if !self.anonymous && self.gitlab_url.is_none() {
-            return Err(vec!["nobody could use this gateway: set GITLAB_URL to the GitLab that signs tokens, or AUTH_BYPASS_EXTERNAL=true for local use".into()]);
-        }
-        let oidc = self.gitlab_url.iter().map(|url| Oidc {
-            issuer: url.trim_end_matches('/').into(),
-            audiences: vec![GITLAB_AUDIENCE.into()],
-            ..Oidc::default()
-        });
-        let spec = ModelGatewaySpec {
-            protocols: Some(vec![Protocol::GitLab, Protocol::OpenAI]),
-            auth: Some(Auth { oidc: oidc.collect(), anonymous: self.anonymous, ..Auth::default() }),
-            routes: vec![Route {
-                name: "default".into(),
-                backends: vec![RouteBackend { name: "fake".into(), ..RouteBackend::default() }],
-                ..Route::default()
-            }],
-            completion: Some(Completion { compat: Compat::Strict, ..Completion::default() }),
-            ..ModelGatewaySpec::default()
-        };
-        let place = Place::Standalone { endpoints: Default::default(), reachable };
-        compile(&object("environment", spec), &[object("fake", fake_backend())], &place)
-            .map_err(|problems| problems.iter().map(Problem::to_string).collect())
-    }
-}
-
-fn fake_backend() -> ModelBackendSpec {
-    ModelBackendSpec {
-        model: ModelSpec {
-            name: "fake".into(),
-            aliases: Vec::new(),
-            context_length: None,
-            fim: None,
-            source: None,
-        },
-        server: None,
-        external: None,
-        fake: Some(FakeServer::default()),
-        accelerator: None,
-        replicas: None,
-        admission: None,
-        placement: None,
-        monitoring: None,
-    }
-}
-
-fn object<S>(name: &str, spec: S) -> Object<S> {
-    Object { name: name.into(), namespace: DEFAULT_NAMESPACE.into(), uid: String::new(), generation: 0, spec }
-}
-
-fn truthy(value: Option<String>) -> bool {
-    value.is_some_and(|value| {
-        matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on" | "t" | "y")
-    })
 }
 
 #[cfg(test)]
@@ -205,15 +274,33 @@ mod tests {
         assert!(warnings[0].contains("MODELGATE_METRICS_PORT"), "{warnings:?}");
     }
 
+    fn read(pairs: &[(&str, &str)]) -> (Option<Legacy>, Vec<String>) {
+        let mut faults = Vec::new();
+        let env =
+            |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        (Legacy::from_env(&env, &mut faults), faults)
+    }
+
     #[test]
-    fn fake_models_need_a_decision_about_who_may_use_them() {
-        let nobody = Legacy { anonymous: false, gitlab_url: None };
-        assert!(nobody.compile(false).unwrap_err()[0].contains("GITLAB_URL"));
-        let everybody = Legacy { anonymous: true, gitlab_url: None };
-        assert!(everybody.compile(true).unwrap_err()[0].contains("AUTH_BYPASS_EXTERNAL"));
-        let config = everybody.compile(false).unwrap();
-        assert_eq!(config.compat, Compat::Strict);
-        let gitlab = Legacy { anonymous: false, gitlab_url: Some("https://gitlab.example/".into()) };
-        assert_eq!(gitlab.compile(true).unwrap().auth.oidc[0].issuer, "https://gitlab.example");
+    fn what_is_no_truth_value_number_or_file_is_named() {
+        let (_, faults) = read(&[
+            ("USE_FAKE_MODELS", "on"),
+            ("AUTH_BYPASS_EXTERNAL", "perhaps"),
+            ("F_THIRD_PARTY_ROLLOUT_PERCENTAGE", "150"),
+            ("F_THIRD_PARTY_AI_LIMITED_ACCESS", "/nonexistent/list.txt"),
+            ("MODEL_ENGINE_CONCURRENCY_LIMITS", "7"),
+        ]);
+        for name in ["AUTH_BYPASS", "PERCENTAGE", "LIMITED_ACCESS", "CONCURRENCY"] {
+            assert!(faults.iter().any(|fault| fault.contains(name)), "{name}: {faults:?}");
+        }
+        assert_eq!(read(&[("GITLAB_URL", "https://gitlab.example.com")]).0, None, "no model is named");
+    }
+
+    #[test]
+    fn names_of_vertex_are_a_list_with_defaults_of_2023() {
+        let (legacy, faults) = read(&[("PALM_TEXT_PROJECT", "p"), ("USE_FAKE_MODELS", "False")]);
+        assert!(faults.is_empty());
+        let Models::Vertex { names, location, .. } = legacy.unwrap().models else { panic!("Vertex") };
+        assert_eq!((names.join(","), location.as_str()), ("text-bison,code-gecko".into(), "us-central1"));
     }
 }

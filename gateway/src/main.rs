@@ -6,7 +6,7 @@ use modelgate_gateway::app::App;
 use modelgate_gateway::args::{Args, Settings};
 use modelgate_gateway::command::{Cli, MISUSE};
 use modelgate_gateway::environment::Environment;
-use modelgate_gateway::telemetry;
+use modelgate_gateway::{legacy, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
@@ -34,7 +34,8 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args, environment: &Environment) -> Result<(), Vec<String>> {
-    let settings: Settings = args.into_settings(&|name| environment.get(name))?;
+    let mut settings: Settings = args.into_settings(&|name| environment.get(name))?;
+    settings.warnings.extend(legacy::unknown(environment.names()));
     telemetry::init(&settings).map_err(|fault| vec![fault])?;
     if let Some(file) = environment.file() {
         tracing::info!(file = %file.display(), "settings are also read from this file; the environment wins over it");

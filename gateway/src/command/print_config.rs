@@ -41,7 +41,10 @@ impl PrintConfig {
     pub(super) fn run(self, given: &Given) -> u8 {
         let environment = &given.environment;
         let settings = match self.serve.into_settings(&|name| environment.get(name)) {
-            Ok(settings) => settings,
+            Ok(mut settings) => {
+                settings.warnings.extend(legacy::unknown(environment.names()));
+                settings
+            }
             Err(faults) => return misuse(&faults),
         };
         let (config, problems) = match config::load(&settings) {
@@ -100,7 +103,7 @@ fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<
         Source::Legacy(_) => row(
             "config",
             "made from the environment".into(),
-            first(&["USE_FAKE_MODELS"]).unwrap_or(Origin::Default),
+            first(&["USE_FAKE_MODELS", "PALM_TEXT_PROJECT"]).unwrap_or(Origin::Default),
         ),
     };
     let address =
@@ -170,6 +173,12 @@ fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<
         row("drain-grace", format!("{:?}", settings.drain_grace), given.origin("--drain-grace")),
         row("drain-timeout", format!("{:?}", settings.drain_timeout), given.origin("--drain-timeout")),
     ];
+    if matches!(settings.source, Source::Legacy(_)) {
+        let given = legacy::configured(&|name| environment.get(name));
+        rows.extend(given.into_iter().map(|(field, name, value)| {
+            row(field, value, environment.origin(name).unwrap_or(Origin::Default))
+        }));
+    }
     rows.extend(
         settings
             .endpoints
