@@ -82,7 +82,7 @@ async fn everything_around_a_completion_is_as_fastapi_does_it() {
     let unknown = gateway.get("/nope").await;
     assert_eq!(unknown.status.as_u16(), 404);
     let told = unknown.text;
-    assert!(told.contains("/nope") && told.contains("external.protocol: GitLab"), "{told}");
+    assert!(told.contains("/nope") && told.contains("another GitLab AI gateway"), "{told}");
     let slash = gateway.post("/v2/completions/?a=b", REQUEST).await;
     assert_eq!(
         (slash.status.as_u16(), slash.header("location")),

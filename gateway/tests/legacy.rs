@@ -29,10 +29,18 @@ fn the_file_of_2023_makes_a_configuration_and_every_value_tells_its_origin() {
     let (code, text, errors) = print_config(ENV_2023, &[("FASTAPI_API_PORT", "5053")]);
     assert_eq!(code, Some(0), "{text}{errors}");
     let listen = line(&text, "listen ");
-    assert!(listen.contains("127.0.0.1:5053") && listen.ends_with("environment FASTAPI_API_PORT"), "{listen}");
+    assert!(
+        listen.contains("127.0.0.1:5053") && listen.ends_with("environment FASTAPI_API_PORT"),
+        "{listen}"
+    );
     let project = line(&text, "ModelBackend spec.external.vertex.project");
     assert!(project.contains("my-project") && project.ends_with(".env PALM_TEXT_PROJECT"), "{project}");
-    for told in ["FASTAPI_DOCS_URL has no effect", "not known and are ignored: FASTAPI_RELOADED", "compat: Strict", "all-text-bison"] {
+    for told in [
+        "FASTAPI_DOCS_URL has no effect",
+        "not known and are ignored: FASTAPI_RELOADED",
+        "compat: Strict",
+        "all-text-bison",
+    ] {
         assert!(text.contains(told), "{told}: {text}");
     }
     assert!(!text.contains("USE_LOCAL_CACHE has no effect"), "it says what is so anyway: {text}");
@@ -42,7 +50,10 @@ fn the_file_of_2023_makes_a_configuration_and_every_value_tells_its_origin() {
 fn the_example_file_starts_a_gateway() {
     let (code, text, errors) = print_config(include_str!("../../example.env"), &[]);
     assert_eq!(code, Some(0), "{text}{errors}");
-    assert!(text.contains("fake code suggestion from PaLM Text") && text.contains("fake-palm-model"), "{text}");
+    assert!(
+        text.contains("fake code suggestion from PaLM Text") && text.contains("fake-palm-model"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn is_json_object(body: &[u8]) -> bool {
 /// Why a path of another GitLab service is not answered here.
 fn not_served(path: &str) -> String {
     format!(
-        "Not Found: this gateway does not serve {path}; a route with match.paths for it, to a backend with external.protocol: GitLab, hands it on to another GitLab AI gateway"
+        "Not Found: this gateway does not serve {path}; chat and the other features of GitLab Duo need another GitLab AI gateway"
     )
 }
 
