@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Input;
+use crate::v1alpha1::DialectReport;
 
 /// What one gateway pod runs and sees.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ pub struct BackendState {
     pub held: u64,
     /// RFC 3339 time of the last probe; absent when none was made.
     pub last_probe: Option<String>,
+    /// What its server was measured to do; absent before the first measurement.
+    #[serde(default)]
+    pub dialect: Option<DialectReport>,
 }
 
 /// A route as one pod sees it.

@@ -23,8 +23,11 @@ pub struct ListKey {
 }
 
 /// Keyed lists of ModelBackend.
-pub const BACKEND_LISTS: &[ListKey] =
-    &[ListKey { path: "spec.server.env", key: "name" }, ListKey { path: "status.conditions", key: "type" }];
+pub const BACKEND_LISTS: &[ListKey] = &[
+    ListKey { path: "spec.server.env", key: "name" },
+    ListKey { path: "status.conditions", key: "type" },
+    ListKey { path: "status.dialect.findings", key: "name" },
+];
 
 /// Keyed lists of ModelGateway.
 pub const GATEWAY_LISTS: &[ListKey] = &[

@@ -44,6 +44,6 @@ pub use route::{
     RouteRetries, RouteTimeout,
 };
 pub use status::{
-    BackendReplicas, Condition, GatewayInstances, ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus,
-    RouteStatus,
+    BackendReplicas, Condition, DialectFinding, DialectReport, GatewayInstances, Measured,
+    ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus, RouteStatus,
 };

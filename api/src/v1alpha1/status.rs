@@ -50,6 +50,8 @@ pub struct ModelBackendStatus {
     /// Names by which the model is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub served_models: Vec<String>,
+    /// What its server was measured to do.
+    pub dialect: Option<DialectReport>,
 }
 
 /// Pods of a ModelBackend.
@@ -65,6 +67,62 @@ pub struct BackendReplicas {
     pub ready: i32,
     /// Existing with the current template.
     pub updated: i32,
+}
+
+/// What a server was measured to do, by a gateway that uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DialectReport {
+    /// What it speaks, as `external.protocol` spells it.
+    pub protocol: String,
+    /// RFC 3339 time of the measurement.
+    pub measured_at: String,
+    /// What was found, keyed by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<DialectFinding>,
+}
+
+/// One thing that a server does or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DialectFinding {
+    /// What was tried: `reachable`, `model`, `inputs`, `completion`, `usage`, `stream`, `suffix`, …
+    pub name: String,
+    /// What came of it.
+    pub result: Measured,
+    /// In words, or the server's own.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// What came of a measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Measured {
+    /// The server does it.
+    Supported,
+    /// The server answers with an error.
+    Refused,
+    /// The server takes the request and does not do it.
+    Absent,
+    /// It could not be found out.
+    #[default]
+    Unknown,
+}
+
+impl Measured {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Supported => "Supported",
+            Self::Refused => "Refused",
+            Self::Absent => "Absent",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// Status of a ModelGateway.

@@ -81,6 +81,12 @@ impl Endpoint {
         Some((secure, reach.proxy(secure, uri.host()?, port)?.clone()))
     }
 
+    /// The address of a path beside the version, for what servers have outside OpenAI's API.
+    #[must_use]
+    pub fn uri_beside(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.base.strip_suffix("/v1").unwrap_or(&self.base)).parse().ok()
+    }
+
     /// The address of a path of the dialect's own.
     #[must_use]
     pub fn uri_of(&self, path: &str) -> Option<Uri> {

@@ -11,6 +11,7 @@ use modelgate_api::v1alpha1::Probe;
 use super::Backend;
 use super::circuit::Fault;
 use super::endpoint::Endpoint;
+use super::measure::{self, Depth};
 use crate::dialect::openai::Api;
 use crate::dialect::{Generation, Wire};
 use crate::error::GatewayError;
@@ -19,6 +20,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_WHEN_SICK: Duration = Duration::from_secs(1);
 /// A probe by completion costs tokens, so it is rare while it passes.
 const INTERVAL_OF_COMPLETION: Duration = Duration::from_secs(60);
+/// What a server does changes rarely, and asking may cost.
+const INTERVAL_OF_MEASUREMENT: Duration = Duration::from_secs(3600);
+/// Health is not looked at meanwhile.
+const LONGEST_MEASUREMENT: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses that are asked at once.
 const PROBED: usize = 64;
@@ -110,6 +115,7 @@ impl Record {
 /// Probes until the backend is gone.
 pub(super) async fn watch(backend: Weak<Backend>) {
     let mut failures = 0;
+    let mut measured = None;
     loop {
         let Some(strong) = backend.upgrade() else { return };
         let (reason, message, probed) = strong.probe().await;
@@ -121,6 +127,19 @@ pub(super) async fn watch(backend: Weak<Backend>) {
             strong.set_health(reason, message, probed);
         }
         let healthy = strong.health().reason.is_healthy() && failures == 0;
+        // Measured when it has come up, since it may be another server than before, and now and then.
+        if !healthy {
+            measured = None;
+        } else if probed
+            && strong.is_asked()
+            && measured.is_none_or(|at: Instant| at.elapsed() >= INTERVAL_OF_MEASUREMENT)
+        {
+            let measuring = measure::measure(&strong, strong.depth());
+            if let Ok(found) = tokio::time::timeout(LONGEST_MEASUREMENT, measuring).await {
+                strong.learn(found);
+            }
+            measured = Some(Instant::now());
+        }
         let pause = match &strong.config.target {
             _ if !healthy => INTERVAL_WHEN_SICK,
             Target::External { probe: Probe::Completion, .. } => INTERVAL_OF_COMPLETION,
@@ -132,6 +151,19 @@ pub(super) async fn watch(backend: Weak<Backend>) {
 }
 
 impl Backend {
+    /// Whether there is a server to ask.
+    fn is_asked(&self) -> bool {
+        !matches!(self.config.target, Target::Fake { .. })
+    }
+
+    /// How much a measurement may cost: what the user allowed.
+    fn depth(&self) -> Depth {
+        match &self.config.target {
+            Target::External { probe: Probe::Completion, .. } => Depth::Full,
+            _ => Depth::Free,
+        }
+    }
+
     /// Finds out whether the backend can take requests: word, sentence, and whether it was asked.
     async fn probe(&self) -> (Reason, String, bool) {
         if let Some(missing) = self.missing_credential() {

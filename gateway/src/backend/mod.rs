@@ -8,6 +8,7 @@ mod credential;
 pub mod endpoint;
 mod fake;
 pub mod health;
+pub mod measure;
 mod permit;
 mod pods;
 mod routed;
@@ -16,12 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use modelgate_api::contract::{BackendConfig, Target};
 use modelgate_api::state::BackendState;
-use modelgate_api::v1alpha1::Boundary;
+use modelgate_api::v1alpha1::{Boundary, DialectReport};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use permit::Permit;
@@ -86,7 +88,7 @@ pub struct Backend {
     health: health::Record,
     credential: Credential,
     trust: Arc<Trust>,
-    dialect: Dialect,
+    known: ArcSwap<Known>,
     /// What a proxy that reads whole addresses is shown.
     proxy_authorization: Option<HeaderValue>,
     proxied: bool,
@@ -95,6 +97,19 @@ pub struct Backend {
     said: Mutex<Option<String>>,
     changed: Changed,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+/// What is known of the server beside its health.
+struct Known {
+    dialect: Arc<Dialect>,
+    abilities: Abilities,
+    report: Option<DialectReport>,
+}
+
+impl Known {
+    fn of(dialect: Dialect) -> Self {
+        Self { abilities: Abilities::of(&dialect), dialect: Arc::new(dialect), report: None }
+    }
 }
 
 enum Link {
@@ -153,7 +168,7 @@ impl Backend {
             health: health::Record::new(),
             credential: Credential::new(origin),
             trust,
-            dialect,
+            known: ArcSwap::from_pointee(Known::of(dialect)),
             proxied: proxy.is_some(),
             proxy_authorization: proxy
                 .filter(|(secure, _)| !secure)
@@ -236,14 +251,28 @@ impl Backend {
 
     /// What its server speaks.
     #[must_use]
-    pub fn dialect(&self) -> &Dialect {
-        &self.dialect
+    pub fn dialect(&self) -> Arc<Dialect> {
+        Arc::clone(&self.known.load().dialect)
     }
 
     /// What its server takes.
     #[must_use]
     pub fn abilities(&self) -> Abilities {
-        Abilities::of(&self.dialect)
+        self.known.load().abilities
+    }
+
+    /// Whether nothing is known of its health yet, or its engine is being started.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.health.reason() == Reason::Starting
+    }
+
+    /// Takes over what was measured of its server.
+    fn learn(&self, measured: measure::Measurement) {
+        let measure::Measurement { report, abilities, dialect } = measured;
+        tracing::debug!(backend = %self.name, findings = report.findings.len(), "its server was measured");
+        self.known.store(Arc::new(Known { dialect: Arc::new(dialect), abilities, report: Some(report) }));
+        self.changed.notify();
     }
 
     /// Which side of the data boundary it is on: outside too when a proxy leads there, whatever the configuration says, since
@@ -272,7 +301,7 @@ impl Backend {
         let uri = endpoint.uri(api).ok_or_else(|| {
             GatewayError::BadRequest(format!(
                 "the model's server ({}) has no {}",
-                self.dialect.as_str(),
+                self.dialect().as_str(),
                 api.path()
             ))
         })?;
@@ -362,6 +391,7 @@ impl Backend {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             held: 0,
             last_probe: health.last_probe.map(crate::state::rfc3339),
+            dialect: self.known.load().report.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod eval;
 mod keys;
 mod print_config;
+mod probe;
 mod token;
 mod validate;
 
@@ -48,6 +49,8 @@ pub enum Command {
     Token(token::Token),
     /// Show the settings and the configuration that would be in force, and where each value comes from; no secret is shown
     PrintConfig(Box<print_config::PrintConfig>),
+    /// Ask a backend's server what it really does; without --free this costs a few tokens
+    Probe(Box<probe::Probe>),
 }
 
 impl Command {
@@ -59,6 +62,7 @@ impl Command {
             Self::Keys(command) => command.run(),
             Self::Token(command) => command.run().await,
             Self::PrintConfig(command) => command.run(given),
+            Self::Probe(command) => command.run(given).await,
         }
     }
 }

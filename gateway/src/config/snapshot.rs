@@ -53,6 +53,24 @@ pub struct Workshop {
     pub sockets: PathBuf,
 }
 
+impl Workshop {
+    /// For one use by a command: metrics that nobody reads, and no socket of a child process.
+    ///
+    /// # Errors
+    /// When metrics or TLS cannot be set up.
+    pub fn alone(settings: Settings) -> Result<Self, Vec<String>> {
+        let one = |error: &dyn std::fmt::Display| vec![error.to_string()];
+        Ok(Self {
+            metrics: Arc::new(Metrics::new().map_err(|error| one(&error))?),
+            tls: crate::outbound::trust::system().map_err(|error| one(&error))?,
+            secrets: Secrets::new(&settings.secrets),
+            settings,
+            changed: Changed::default(),
+            sockets: std::env::temp_dir(),
+        })
+    }
+}
+
 /// A configuration in force.
 pub struct Snapshot {
     /// The configuration.

@@ -1,8 +1,11 @@
 //! The two documents of an issuer, over HTTP: discovery, then the key set it names. No redirect is followed, and an issuer
 //! reached by https cannot send us to plain http.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use modelgate_api::address::refused;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
@@ -54,6 +57,7 @@ fn client(settings: &IssuerSettings, timeout: Duration) -> Result<reqwest::Clien
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(Arc::new(Guarded))
         .timeout(timeout)
         .user_agent(concat!("modelgate-gateway/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -82,8 +86,36 @@ fn roots(settings: &IssuerSettings) -> Result<rustls::RootCertStore, String> {
     if store.is_empty() { Err("the CA file holds no certificate".to_owned()) } else { Ok(store) }
 }
 
+/// Looks names up and refuses those that lead to a metadata service; one such address refuses all of the name's.
+struct Guarded;
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            match found.iter().find_map(|address| refused(address.ip(), false)) {
+                Some(what) => Err(format!("{} leads to {what}; nothing is sent there", name.as_str()).into()),
+                None => Ok(Box::new(found.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// The same for an address that is no name, which is not looked up.
+fn check_literal(address: &str) -> Result<(), String> {
+    let host = Url::parse(address).ok().and_then(|url| url.host().map(|host| host.to_owned()));
+    let literal = match host {
+        Some(url::Host::Ipv4(literal)) => literal.into(),
+        Some(url::Host::Ipv6(literal)) => literal.into(),
+        Some(url::Host::Domain(_)) | None => return Ok(()),
+    };
+    refused(literal, false)
+        .map_or(Ok(()), |what| Err(format!("GET {address}: {literal} is {what}; nothing is sent there")))
+}
+
 async fn get(client: &reqwest::Client, address: &str) -> Result<Vec<u8>, String> {
     let failed = |error: reqwest::Error| format!("GET {address} failed: {}", chain(&error.without_url()));
+    check_literal(address)?;
     let mut response = client.get(address).send().await.map_err(failed)?;
     let status = response.status();
     if status != reqwest::StatusCode::OK {
@@ -103,4 +135,17 @@ async fn get(client: &reqwest::Client, address: &str) -> Result<Vec<u8>, String>
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_issuer_leads_to_a_metadata_service() {
+        for address in ["http://169.254.169.254/x", "http://2852039166/x", "http://[::ffff:a9fe:a9fe]/x"] {
+            assert!(check_literal(address).is_err(), "{address}");
+        }
+        assert!(check_literal("http://127.0.0.1:1/x").is_ok() && check_literal("https://gitlab.com").is_ok());
+    }
 }

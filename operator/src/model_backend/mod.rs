@@ -44,7 +44,7 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
         Err(unreadable) => {
             let report =
                 Report::stuck(reasons::INVALID, format!("the object cannot be read: {}", unreadable.error));
-            let input = StatusInput { before: None, generation, report, routed: None };
+            let input = StatusInput { before: None, generation, report, routed: None, dialect: None };
             status_writer::write(&ctx, &owner, None, &status::compute(&input)).await?;
             return Ok(Action::await_change());
         }
@@ -72,8 +72,13 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
     if report.row == Row::Stuck && failed.is_none() {
         ctx.events.warn(&owner, report.reason, report.message.clone()).await;
     }
-    let input =
-        StatusInput { before: backend.status.as_ref(), generation, report, routed: Some(references.routed) };
+    let input = StatusInput {
+        before: backend.status.as_ref(),
+        generation,
+        report,
+        routed: Some(references.routed),
+        dialect: references.dialect,
+    };
     status_writer::write(&ctx, &owner, backend.status.as_ref(), &status::compute(&input)).await?; // [I/O]
     failed.map_or_else(|| Ok(Action::requeue(requeue)), Err)
 }

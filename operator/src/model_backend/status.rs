@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use modelgate_api::compile::Problem;
 use modelgate_api::conditions::{ROUTED, reasons};
 use modelgate_api::names::{backend_child, service_fqdn};
-use modelgate_api::v1alpha1::{BackendReplicas, ExternalServer, ModelBackendStatus, Probe};
+use modelgate_api::v1alpha1::{BackendReplicas, DialectReport, ExternalServer, ModelBackendStatus, Probe};
 
 use super::build::Resources;
 use super::dereference::RoutedGateway;
@@ -60,6 +60,8 @@ pub struct StatusInput<'a> {
     pub report: Report,
     /// Gateways that use the backend; absent when the object could not be read.
     pub routed: Option<Vec<RoutedGateway>>,
+    /// What a gateway measured of its server.
+    pub dialect: Option<DialectReport>,
 }
 
 /// What there is to say of a backend whose children stand.
@@ -192,6 +194,7 @@ pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
         }),
         endpoint: endpoint.clone(),
         served_models: served.clone(),
+        dialect: input.dialect.clone(),
     }
 }
 
@@ -274,7 +277,8 @@ mod tests {
             message: "is wrong".into(),
         };
         let report = Report::invalid(&[problem("spec.a"), problem("spec.b")]);
-        let input = StatusInput { before: None, generation: 7, report, routed: Some(Vec::new()) };
+        let input =
+            StatusInput { before: None, generation: 7, report, routed: Some(Vec::new()), dialect: None };
         let status = compute(&input);
         assert_eq!(status.phase.as_deref(), Some("Failed"));
         assert_eq!(status.summary.as_deref(), Some("spec.a: is wrong; spec.b: is wrong"));
