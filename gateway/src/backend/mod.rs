@@ -8,6 +8,7 @@ mod credential;
 pub mod endpoint;
 mod fake;
 pub mod health;
+mod known;
 pub mod measure;
 mod permit;
 mod pods;
@@ -23,7 +24,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use modelgate_api::contract::{BackendConfig, Target};
 use modelgate_api::state::BackendState;
-use modelgate_api::v1alpha1::{Boundary, DialectReport};
+use modelgate_api::v1alpha1::Boundary;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use permit::Permit;
@@ -34,8 +35,9 @@ use crate::backend::credential::{Credential, credentials};
 use crate::backend::endpoint::{Endpoint, Endpoints};
 use crate::backend::fake::Fake;
 use crate::backend::health::{Health, Reason};
+use crate::backend::known::Known;
 use crate::dialect::openai::Api;
-use crate::dialect::{Abilities, Dialect, Wire};
+use crate::dialect::{Dialect, Wire};
 use crate::error::GatewayError;
 use crate::outbound::Reach;
 use crate::outbound::trust::Trust;
@@ -97,19 +99,6 @@ pub struct Backend {
     said: Mutex<Option<String>>,
     changed: Changed,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
-}
-
-/// What is known of the server beside its health.
-struct Known {
-    dialect: Arc<Dialect>,
-    abilities: Abilities,
-    report: Option<DialectReport>,
-}
-
-impl Known {
-    fn of(dialect: Dialect) -> Self {
-        Self { abilities: Abilities::of(&dialect), dialect: Arc::new(dialect), report: None }
-    }
 }
 
 enum Link {
@@ -249,30 +238,10 @@ impl Backend {
         self.credential.missing().or_else(|| self.trust.missing())
     }
 
-    /// What its server speaks.
-    #[must_use]
-    pub fn dialect(&self) -> Arc<Dialect> {
-        Arc::clone(&self.known.load().dialect)
-    }
-
-    /// What its server takes.
-    #[must_use]
-    pub fn abilities(&self) -> Abilities {
-        self.known.load().abilities
-    }
-
     /// Whether nothing is known of its health yet, or its engine is being started.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         self.health.reason() == Reason::Starting
-    }
-
-    /// Takes over what was measured of its server.
-    fn learn(&self, measured: measure::Measurement) {
-        let measure::Measurement { report, abilities, dialect } = measured;
-        tracing::debug!(backend = %self.name, findings = report.findings.len(), "its server was measured");
-        self.known.store(Arc::new(Known { dialect: Arc::new(dialect), abilities, report: Some(report) }));
-        self.changed.notify();
     }
 
     /// Which side of the data boundary it is on: outside too when a proxy leads there, whatever the configuration says, since
