@@ -260,7 +260,8 @@ impl Measuring<'_> {
     async fn send(&self, wire: Wire) -> Result<(StatusCode, Bytes), GatewayError> {
         let backend = self.backend;
         let whole = async {
-            let endpoint = backend.pick(None).ok_or(GatewayError::NoBackend("no address is known"))?;
+            let endpoint =
+                backend.endpoints().first().cloned().ok_or(GatewayError::NoBackend("no address is known"))?;
             let stream = wire.stream;
             // vLLM has it beside /v1, not below.
             let beside = (wire.path == "/tokenize").then(|| endpoint.uri_beside("/tokenize")).flatten();
@@ -268,7 +269,7 @@ impl Measuring<'_> {
             if let Some(uri) = beside {
                 *request.uri_mut() = uri;
             }
-            let response = backend.send(&endpoint, request, Api::Completions, stream).await?;
+            let response = backend.send(request, Api::Completions, stream).await?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, limits::ANSWER_BYTES).collect().await;
             Ok((parts.status, body.map_err(|_| GatewayError::UpstreamBroken)?.to_bytes()))

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod circuit;
+mod client;
 pub mod connect;
 mod credential;
 pub mod endpoint;
@@ -20,8 +21,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use modelgate_api::contract::{BackendConfig, Target};
 use modelgate_api::state::BackendState;
 use modelgate_api::v1alpha1::Boundary;
@@ -30,6 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use permit::Permit;
 
 use crate::backend::child::Child;
+use crate::backend::client::{HttpClient, client};
 use crate::backend::connect::Connector;
 use crate::backend::credential::{Credential, credentials};
 use crate::backend::endpoint::{Endpoint, Endpoints};
@@ -45,14 +45,6 @@ use crate::pipeline::body::{RequestBody, UpstreamBody};
 use crate::secrets::Secrets;
 use crate::series::BackendSeries;
 use crate::state::Changed;
-
-/// Idle connections are closed before the servers do it (uvicorn, under vLLM, after 5 s), so none is used as it closes.
-const POOL_IDLE: Duration = Duration::from_secs(4);
-const POOL_SIZE: usize = 64;
-/// A connection of HTTP/2 carries everything to its host, so one that is dead must be found out.
-const HTTP2_PING: Duration = Duration::from_secs(20);
-
-type HttpClient = Client<Connector, RequestBody>;
 
 /// What a backend is made of, besides its configuration.
 pub struct Parts {
@@ -363,17 +355,4 @@ impl Backend {
             dialect: self.known.load().report.clone(),
         }
     }
-}
-
-fn client(connector: Connector, h2c: bool) -> Box<HttpClient> {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_SIZE)
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .http2_only(h2c)
-        .http2_adaptive_window(true)
-        .http2_keep_alive_interval(HTTP2_PING)
-        .build(connector);
-    Box::new(client)
 }
