@@ -72,6 +72,9 @@ pub struct BackendState {
     /// Requests held until the backend is there.
     #[serde(default)]
     pub held: u64,
+    /// Requests since the process began that found no pod: while it grows, somebody wants the model.
+    #[serde(default)]
+    pub demand: u64,
     /// RFC 3339 time of the last probe; absent when none was made.
     pub last_probe: Option<String>,
     /// What its server was measured to do; absent before the first measurement.

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::Settings;
+use crate::complete;
 use crate::config::snapshot::{Snapshot, Workshop};
 use crate::config::{self, watch};
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub metrics_tls: ListenerTls,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
+    /// What completions share.
+    pub completions: complete::Core,
     /// To whom requests that have ended are told.
     pub reports: Arc<Reports>,
     instance: String,
@@ -171,6 +174,7 @@ impl App {
             http_tls: ListenerTls::default(),
             metrics_tls: ListenerTls::default(),
             in_flight: Arc::default(),
+            completions: complete::Core::default(),
             reports,
             instance: uuid::Uuid::new_v4().to_string(),
             problems: ArcSwap::default(),

@@ -16,7 +16,7 @@ use crate::oidc::Refusal;
 use crate::routing::retry_after;
 
 /// Why a request was not answered as asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum GatewayError {
     /// No token, or none that is accepted. The texts are those of GitLab's gateway.
     #[error("{}", .0.in_gitlabs_words())]
@@ -98,6 +98,15 @@ pub enum GatewayError {
         /// Until then.
         retry_after: Duration,
     },
+    /// The backend has no pod that answers, and none is expected in time.
+    #[error("the model is being woken; try again in {retry_after} s")]
+    Waking {
+        /// Seconds until it is expected.
+        retry_after: u64,
+    },
+    /// The backend takes no further request.
+    #[error("the backend is full; try again later")]
+    Full,
     /// No connection to the backend.
     #[error("the backend refused the connection")]
     Connect,
@@ -221,7 +230,9 @@ impl GatewayError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Rejected { status, .. } => *status,
-            Self::Shed | Self::NoBackend(_) | Self::Open { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Shed | Self::NoBackend(_) | Self::Open { .. } | Self::Waking { .. } | Self::Full => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect | Self::UpstreamBroken | Self::UpstreamMalformed(_) | Self::Unresumable => {
                 StatusCode::BAD_GATEWAY
             }
@@ -252,6 +263,8 @@ impl GatewayError {
             Self::NoBackend(_) => "no_backend",
             Self::Busy { .. } => "backend_busy",
             Self::Open { .. } => "backend_open",
+            Self::Waking { .. } => "backend_waking",
+            Self::Full => "backend_full",
             Self::Connect => "backend_unreachable",
             Self::UpstreamTimeout(phase) => match *phase {
                 "first byte" => "timeout_first_byte",
@@ -276,10 +289,11 @@ impl GatewayError {
                 Outcome::AuthFailed
             }
             Self::Limited(_) => Outcome::Limited,
-            Self::Shed => Outcome::Shed,
+            Self::Shed | Self::Full => Outcome::Shed,
             Self::UpstreamTimeout(_) => Outcome::Timeout,
             Self::UpstreamStatus { status, .. } if is_callers_fault(*status) => Outcome::ClientError,
             Self::NoBackend(_)
+            | Self::Waking { .. }
             | Self::Busy { .. }
             | Self::Open { .. }
             | Self::Connect
@@ -292,11 +306,21 @@ impl GatewayError {
         }
     }
 
+    /// Whether nothing is wrong with the request: no backend could take or finish it.
+    #[must_use]
+    pub fn is_unavailability(&self) -> bool {
+        matches!(self, Self::UpstreamStatus { .. })
+            || matches!(
+                self.outcome(),
+                Outcome::Shed | Outcome::Limited | Outcome::UpstreamError | Outcome::Timeout
+            )
+    }
+
     /// Whether the request may be sent again, and on what condition.
     #[must_use]
     pub fn again(&self) -> Again {
         match self {
-            Self::Connect => Again::Unsent,
+            Self::Connect | Self::Waking { .. } | Self::Full => Again::Unsent,
             Self::UpstreamStatus { status, .. } => match status.as_u16() {
                 // Turned away by status, complete and before any work: nobody bills for these.
                 401 | 403 | 429 | 500 | 503 | 529 => Again::Refused,
@@ -346,6 +370,7 @@ impl GatewayError {
         match self {
             Self::UpstreamStatus { retry_after, .. } => pause(retry_after.as_ref()),
             Self::Busy { retry_after } | Self::Open { retry_after } => Some(*retry_after),
+            Self::Waking { retry_after } => Some(Duration::from_secs(*retry_after)),
             _ => None,
         }
     }

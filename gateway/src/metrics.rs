@@ -6,6 +6,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::complete::Measures;
 use crate::error::AuthFailure;
 use crate::gitlab::SuggestionSeries;
 use crate::routing::series::Families;
@@ -32,7 +33,7 @@ pub enum Outcome {
     InternalError,
     /// The answer broke off.
     Truncated,
-    /// The client went away.
+    /// The client went away, or asked for something newer.
     Canceled,
     /// The time for the whole was over; what was clean by then was answered.
     Deadline,
@@ -160,6 +161,8 @@ pub struct Metrics {
     pub(crate) limit_store_failures: IntCounter,
     lines_dropped: [IntCounter; 2],
     otlp_dropped: IntCounter,
+    /// The completion core's own.
+    pub completion: Measures,
 }
 
 type Made<F> = Result<F, prometheus::Error>;
@@ -246,6 +249,7 @@ impl Metrics {
             limited: counters(&registry, limited, &["limit", "kind"])?,
             limit_store_up: register(&registry, IntGauge::new(store.0, store.1)?)?,
             limit_store_failures: register(&registry, IntCounter::new(failures.0, failures.1)?)?,
+            completion: Measures::new(&registry)?,
             connections_shed: register(&registry, IntCounter::new(shed.0, shed.1)?)?,
             registry,
         }

@@ -1,6 +1,7 @@
 //! One backend: how it is reached, what is known of it, and the tasks that keep that knowledge fresh. A backend lives
 //! across reloads as long as its configuration is the same, so connections, counts and child processes survive them.
 
+pub mod admission;
 pub mod child;
 pub mod circuit;
 mod client;
@@ -28,6 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use permit::Permit;
 
+use crate::backend::admission::Admission;
 use crate::backend::child::Child;
 use crate::backend::client::{HttpClient, client};
 use crate::backend::connect::Connector;
@@ -86,6 +88,7 @@ pub struct Backend {
     /// What a proxy that reads whole addresses is shown.
     proxy_authorization: Option<HeaderValue>,
     proxied: bool,
+    admission: Admission,
     in_flight: AtomicU64,
     no_usage_in_streams: AtomicBool,
     said: Mutex<Option<String>>,
@@ -154,6 +157,7 @@ impl Backend {
             proxy_authorization: proxy
                 .filter(|(secure, _)| !secure)
                 .and_then(|(_, proxy)| proxy.authorization),
+            admission: Admission::new(config.admission),
             in_flight: AtomicU64::new(0),
             no_usage_in_streams: AtomicBool::new(false),
             changed: parts.changed,
@@ -210,6 +214,9 @@ impl Backend {
         if let Link::Http { endpoints, .. } = &self.link
             && endpoints.set(bases)
         {
+            if !bases.is_empty() {
+                self.admission.woke();
+            }
             tracing::debug!(backend = %self.name, endpoints = bases.len(), "addresses changed");
             self.changed.notify();
         }
@@ -350,7 +357,8 @@ impl Backend {
             message: health.message,
             endpoints: u32::try_from(self.endpoint_count()).unwrap_or(u32::MAX),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            held: 0,
+            held: self.admission.held(),
+            demand: self.admission.demand(),
             last_probe: health.last_probe.map(crate::state::rfc3339),
             dialect: self.known.load().report.clone(),
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Backend;
+use super::admission::Place;
 use super::circuit::Fault;
 use super::endpoint::Endpoint;
 
@@ -14,16 +15,17 @@ pub struct Permit {
     endpoint: Arc<Endpoint>,
     tokens: u64,
     settled: bool,
+    _place: Place,
 }
 
 impl Permit {
     /// Counts a request in, with the tokens that it may come to.
     #[must_use]
-    pub fn new(backend: Arc<Backend>, endpoint: Arc<Endpoint>, tokens: u64) -> Self {
+    pub fn new(backend: Arc<Backend>, endpoint: Arc<Endpoint>, tokens: u64, place: Place) -> Self {
         backend.in_flight.fetch_add(1, Ordering::Relaxed);
         backend.series.in_flight.inc();
         endpoint.begin(tokens);
-        Self { backend, endpoint, tokens, settled: false }
+        Self { backend, endpoint, tokens, settled: false, _place: place }
     }
 
     /// The backend.

@@ -8,6 +8,7 @@ use super::Backend;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const JITTER_MS: u64 = 500;
+const INTERVAL_WHEN_WANTED: Duration = Duration::from_millis(250);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers "no such name" in a row until the pods are believed to be gone: one may be a server that restarts.
 const GONE_AFTER: u32 = 3;
@@ -24,6 +25,7 @@ pub(super) async fn follow(backend: Weak<Backend>, host: String, port: u16) {
     loop {
         let answer = look_up(&host, port).await;
         let Some(backend) = backend.upgrade() else { return };
+        backend.admission.looked_up();
         match answer {
             Answer::Addresses(bases) => {
                 missing = 0;
@@ -39,8 +41,14 @@ pub(super) async fn follow(backend: Weak<Backend>, host: String, port: u16) {
                 tracing::warn!(backend = %backend.name, host, error, "the name could not be looked up; the last answer is kept");
             }
         }
+        let admission = backend.admission.waiter();
         drop(backend);
-        tokio::time::sleep(INTERVAL + Duration::from_millis(rand::random_range(0..JITTER_MS))).await;
+        // Somebody waits for a pod: every tenth of a second counts then.
+        let usual = tokio::time::sleep(INTERVAL + Duration::from_millis(rand::random_range(0..JITTER_MS)));
+        tokio::select! {
+            () = usual => {}
+            () = admission.wanted() => tokio::time::sleep(INTERVAL_WHEN_WANTED).await,
+        }
     }
 }
 

@@ -1,33 +1,76 @@
-//! The completion core that every completion protocol calls: task → prompt → backend → clean text. Protocols (GitLab's,
-//! OpenAI's with a suffix, Tabby's, …) translate to [`CompletionTask`] and from [`Completed`] and know nothing of what is
-//! between.
+//! The completion core that every completion protocol calls: task → prompt → backend → clean text, before a deadline.
+//! Protocols (GitLab's, OpenAI's with a suffix, Tabby's, …) translate to [`CompletionTask`] and from [`Completed`] and know
+//! nothing of what is between.
+//!
+//! ```text
+//! task ─ order ─┬─ typed_ahead: the rest of an earlier answer
+//!               ├─ flight: a generation under way that answers it too
+//!               └─ flight: a new one ─ prompt ─ dispatch ─ read ─ clean ─ answer
+//! ```
 
+mod clean;
+mod flight;
+mod identify;
+mod latest;
+mod measure;
+mod order;
+mod pool;
+mod progress;
+mod read;
 mod task;
+mod typed_ahead;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use modelgate_api::v1alpha1::{Compat, OnUnavailable};
 
 use crate::app::Gateway;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::error::GatewayError;
 use crate::gitlab;
 use crate::metrics::Outcome;
-use crate::pipeline::{admit, dispatch, postprocess, prompt};
-use crate::server::facts::Phase;
+use crate::pipeline::admit;
+use crate::server::facts;
 use crate::server::record::Record;
-use crate::telemetry::content;
+use clean::Cleaner;
+use flight::{Flight, Flights, Joined, Landed};
+use measure::Reuse;
 
-use modelgate_api::v1alpha1::Compat;
+pub use identify::identify;
+pub use measure::Measures;
+pub(crate) use order::Order;
+pub use progress::{Phase, Progress};
 pub use task::{
     Choice, Completed, CompletionTask, ContextItem, Finish, Message, Project, PromptOverride, SourceDocument,
     Unavailable,
 };
 
+/// What completions share in one process.
+#[derive(Default)]
+pub struct Core {
+    flights: Flights,
+    typed_ahead: typed_ahead::TypedAhead,
+    latest: latest::Latest,
+    pool: pool::Pool,
+}
+
 /// What GitLab's completion routes do when no backend can answer.
 #[must_use]
 pub fn unavailable_for_gitlab(snapshot: &Snapshot) -> Unavailable {
-    match snapshot.config.compat {
-        Compat::Strict => Unavailable::Seed,
-        Compat::Current => Unavailable::Empty,
+    match (snapshot.config.completion.on_unavailable, snapshot.config.compat) {
+        (Some(OnUnavailable::Error), _) => Unavailable::Error,
+        (None, Compat::Strict) => Unavailable::Seed,
+        (Some(OnUnavailable::Empty), _) | (None, Compat::Current) => Unavailable::Empty,
+    }
+}
+
+/// What other protocols' completion routes do when no backend can answer.
+#[must_use]
+pub fn unavailable_elsewhere(snapshot: &Snapshot) -> Unavailable {
+    match snapshot.config.completion.on_unavailable {
+        Some(OnUnavailable::Empty) => Unavailable::Empty,
+        Some(OnUnavailable::Error) | None => Unavailable::Error,
     }
 }
 
@@ -36,7 +79,7 @@ pub fn unavailable_for_gitlab(snapshot: &Snapshot) -> Unavailable {
 /// # Errors
 /// The failure, where the task's `unavailable` lets it show.
 pub async fn run(
-    _gateway: &Arc<Gateway>,
+    gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     route: &Arc<Route>,
     task: CompletionTask,
@@ -47,43 +90,154 @@ pub async fn run(
     record.note_prompt(&document.prefix, Some(&document.suffix));
     record.note_language(gitlab::language(&document.file_name));
     record.note_project(task.project.as_ref().and_then(|project| project.id.as_deref()?.parse().ok()));
-    record.note_phase(Phase::Route);
-    let rendered = prompt::completion(&task);
-    record.note_request_bytes(task.document.prefix.len());
-    record.note_phase(Phase::Prompt);
-    let admitted = admit::completion(snapshot, route, &task, record).await;
-    record.note_phase(Phase::Queue);
-    let done = match admitted {
-        Ok(()) => dispatch::send(route, &rendered, record).await,
-        Err(error) => Err(error),
-    };
-    let done = match done {
-        Ok(upstream) => postprocess::whole(upstream, route, record).await,
-        Err(error) => Err(error),
-    };
-    if let Ok(choice) = &done {
-        content::step(&record.request_id, "model", &task.document.prefix, &choice.text);
-    }
-    let (choices, outcome) = match done {
-        Ok(choice) if choice.text.is_empty() => (Vec::new(), Outcome::Empty),
-        Ok(choice) => (vec![choice], Outcome::Success),
-        Err(error) if is_shown(task.unavailable, &error) => return Err(error),
+    record.note_request_bytes(document.prefix.len());
+    record.note_phase(facts::Phase::Route);
+    let order = Order::new(snapshot, route, task);
+    record.note_experiments(&order.experiments);
+    let unavailable = order.task.unavailable;
+    let language = gitlab::language(&order.task.document.file_name);
+    let experiments = order.experiments.clone();
+    let answered = answer(gateway, snapshot, order, record).await;
+    let answered = match answered {
+        Ok(answered) => answered,
+        Err(error) if is_shown(unavailable, &error) => return Err(error),
         Err(error) => {
             tracing::warn!(error = %error, route = %route.name, request_id = %record.request_id, "no completion; the editor is told that there is none");
-            record.reason = Some(error.reason());
-            (Vec::new(), error.outcome())
+            Answered { reason: Some(error.reason()), ..Answered::nothing(error.outcome()) }
         }
     };
-    record.set_outcome(outcome);
+    if let Some(choice) = answered.choices.first() {
+        record.note_output(&answered.raw, &choice.text, choice.logprob);
+    }
+    record.reason = answered.reason.or(record.reason);
+    record.set_outcome(answered.outcome);
     Ok(Completed {
-        choices,
+        choices: answered.choices,
         backend: record.backend().unwrap_or_default().into(),
         model: record.model().unwrap_or_default().into(),
-        language: gitlab::language(&task.document.file_name),
+        language,
         usage: record.usage(),
-        experiments: Vec::new(),
-        outcome,
+        experiments,
+        outcome: answered.outcome,
     })
+}
+
+/// Choices and how they came about.
+struct Answered {
+    choices: Vec<Choice>,
+    /// What the model said first, of which only the length is told.
+    raw: String,
+    outcome: Outcome,
+    reason: Option<&'static str>,
+}
+
+impl Answered {
+    fn nothing(outcome: Outcome) -> Self {
+        Self { choices: Vec::new(), raw: String::new(), outcome, reason: None }
+    }
+}
+
+async fn answer(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    order: Order,
+    record: &mut Record,
+) -> Result<Answered, GatewayError> {
+    let admitted = admit::completion(snapshot, &order.route, &order.task, record).await;
+    record.note_phase(facts::Phase::Queue);
+    admitted?;
+    let core = &gateway.completions;
+    let newest = core.latest.take_over(order.editor, order.key);
+    if let Some(answered) = remainder(gateway, snapshot, &order, record) {
+        return Ok(answered);
+    }
+    let deadline = flight::deadline(record, &order);
+    let (mut joined, order) = core.flights.join(gateway, order, record);
+    if let Some(reuse) = joined.reuse {
+        gateway.metrics.completion.reused(reuse);
+        record.note_cache(reuse.as_str());
+    }
+    loop {
+        let Joined { flight, typed, .. } = &joined;
+        let landed = tokio::select! {
+            biased;
+            landed = flight.landing() => landed,
+            () = newest.replaced() => {
+                gateway.metrics.completion.superseded.inc();
+                flight.progress.note_in(record);
+                return Ok(Answered { reason: Some("superseded"), ..Answered::nothing(Outcome::Canceled) });
+            }
+            () = tokio::time::sleep_until(deadline) => return late(gateway, &order, flight, typed, record).await,
+        };
+        flight.progress.note_in(record);
+        let answered = landed.map(|landed| (rest(&landed, typed), landed));
+        match answered {
+            Ok((Some(choices), landed)) => return Ok(settle(core, &order, choices, &landed, record)),
+            Err(error) if typed.is_empty() => return Err(error),
+            // It went another way than was typed.
+            Ok((None, _)) | Err(_) => {
+                joined = Joined {
+                    flight: Flights::alone(gateway, &order, record),
+                    typed: String::new(),
+                    reuse: None,
+                };
+            }
+        }
+    }
+}
+
+/// What is left of the answers when `typed` is their beginning.
+fn rest(landed: &Landed, typed: &str) -> Option<Vec<Choice>> {
+    if typed.is_empty() {
+        return Some(landed.choices.clone());
+    }
+    let rest =
+        |choice: &Choice| Some(Choice { text: choice.text.strip_prefix(typed)?.into(), ..choice.clone() });
+    let rest: Vec<Choice> =
+        landed.choices.iter().filter_map(rest).filter(|rest| !rest.text.trim().is_empty()).collect();
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// A generation has ended: the account gets what it cost, unless another has it, and the next keystrokes get its rest.
+fn settle(
+    core: &Core,
+    order: &Order,
+    choices: Vec<Choice>,
+    landed: &Landed,
+    record: &mut Record,
+) -> Answered {
+    if !landed.is_accounted.swap(true, Ordering::Relaxed) {
+        record.set_usage(landed.usage);
+    }
+    let mut outcome = landed.outcome;
+    if let ([choice], Outcome::Success) = (choices.as_slice(), outcome) {
+        let (backend, model) = (record.backend().unwrap_or_default(), record.model().unwrap_or_default());
+        core.typed_ahead.keep(order.place, &order.task.document.prefix, choice, backend, model);
+    }
+    if choices.is_empty() && outcome == Outcome::Success {
+        outcome = Outcome::Empty;
+    }
+    Answered { choices, raw: landed.raw.clone(), outcome, reason: landed.reason }
+}
+
+/// Time is up: what is whole by itself is answered.
+async fn late(
+    gateway: &Gateway,
+    order: &Arc<Order>,
+    flight: &Flight,
+    typed: &str,
+    record: &mut Record,
+) -> Result<Answered, GatewayError> {
+    gateway.metrics.completion.cut(flight.progress.phase());
+    flight.progress.note_in(record);
+    let mut raws = flight.progress.raws();
+    for raw in &mut raws {
+        raw.text = raw.text.strip_prefix(typed).unwrap_or_default().into();
+    }
+    let raw = raws.first().map(|raw| raw.text.clone()).unwrap_or_default();
+    let order = Arc::clone(order);
+    let cleaned = gateway.completions.pool.run(move || Cleaner::new(&order).clean(&raws)).await?;
+    Ok(Answered { choices: cleaned.choices, raw, outcome: Outcome::Deadline, reason: Some("deadline") })
 }
 
 /// Whether the caller sees the error as one.
@@ -96,4 +250,16 @@ fn is_shown(unavailable: Unavailable, error: &GatewayError) -> bool {
             GatewayError::UpstreamStatus { status, .. } if matches!(status.as_u16(), 400 | 500)
         ),
     }
+}
+
+/// The rest of an earlier answer of which the beginning was typed.
+fn remainder(gateway: &Gateway, snapshot: &Snapshot, order: &Order, record: &mut Record) -> Option<Answered> {
+    let found = gateway.completions.typed_ahead.find(&order.place, &order.task.document.prefix)?;
+    gateway.metrics.completion.reused(Reuse::TypedAhead);
+    record.note_cache("typed_ahead");
+    if let Some(backend) = snapshot.backends.get(&found.backend) {
+        record.set_backend(backend);
+    }
+    let raw = found.choice.text.clone();
+    Some(Answered { choices: vec![found.choice], raw, outcome: Outcome::Success, reason: None })
 }

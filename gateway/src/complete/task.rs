@@ -127,6 +127,20 @@ pub struct Completed {
 }
 
 impl Completed {
+    /// No choice, and why.
+    #[must_use]
+    pub fn nothing(outcome: Outcome) -> Self {
+        Self {
+            choices: Vec::new(),
+            backend: String::new(),
+            model: String::new(),
+            language: None,
+            usage: None,
+            experiments: Vec::new(),
+            outcome,
+        }
+    }
+
     /// Whether an error was turned into this empty answer.
     #[must_use]
     pub fn is_swallowed(&self) -> bool {

@@ -51,7 +51,8 @@ pub async fn serve(
     .await;
     let reply = match result {
         Ok(reply) => reply,
-        Err(error) => respond::refuse(&error, &asked, &gateway.metrics, &mut record),
+        Err(error) => pipeline::gitlab::swallowed(&snapshot, &error, &mut record)
+            .unwrap_or_else(|| respond::refuse(&error, &asked, &gateway.metrics, &mut record)),
     };
     let draining = gateway.drain.is_draining() && parts.version < Version::HTTP_2;
     finish(reply, record, &asked, draining)

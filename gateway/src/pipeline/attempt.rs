@@ -14,6 +14,7 @@ use super::body::UpstreamBody;
 use super::prompt::Rendered;
 use crate::backend::endpoint::{Endpoint, Load};
 use crate::backend::{Backend, Permit};
+use crate::complete;
 use crate::config::snapshot::Route;
 use crate::dialect::sse::{Scanner, Stop};
 use crate::error::GatewayError;
@@ -46,7 +47,10 @@ pub async fn attempt(
     load: Load<'_>,
     deadline: Instant,
 ) -> Result<Upstream, GatewayError> {
-    let mut permit = Permit::new(Arc::clone(backend), endpoint, load.tokens);
+    rendered.note(backend, complete::Phase::Queue);
+    let place = backend.place(rendered.until(route).min(deadline)).await?;
+    rendered.note(backend, complete::Phase::FirstToken);
+    let mut permit = Permit::new(Arc::clone(backend), endpoint, load.tokens, place);
     let mut answer = begun(route, &permit, rendered, deadline).await;
     if let Err(error) = &answer
         && rendered.asks_for_usage(backend)
@@ -83,7 +87,9 @@ async fn begun(
         return Err(failure(response).await);
     }
     let (parts, body) = response.into_parts();
-    let body = if rendered.stream {
+    // A completion of the gateway's own asks for a stream, and reads what servers send that have none.
+    let streams = rendered.stream && (!rendered.reads_both() || is_stream(&parts.headers));
+    let body = if streams {
         is_kind(&parts.headers, "event-stream")?;
         let until = (began + Duration::from_millis(times.first_token_ms)).min(deadline);
         first_event(body, until, deadline).await?
@@ -92,7 +98,7 @@ async fn begun(
         let encoded = parts.headers.contains_key(header::CONTENT_ENCODING);
         whole_answer(body, Duration::from_millis(times.idle_ms), deadline, encoded).await?
     };
-    Ok((Response::from_parts(parts, body), rendered.stream))
+    Ok((Response::from_parts(parts, body), streams))
 }
 
 fn late(phase: &'static str, deadline: Instant) -> GatewayError {
@@ -104,6 +110,10 @@ fn is_kind(headers: &HeaderMap, wanted: &str) -> Result<(), GatewayError> {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
     if kind.contains(wanted) { Ok(()) } else { Err(GatewayError::UpstreamMalformed("another content type")) }
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_TYPE) && is_kind(headers, "event-stream").is_ok()
 }
 
 /// Reads until the first event that is not a mere comment. The body that is given has lost nothing.

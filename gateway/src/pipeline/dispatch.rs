@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::backend::circuit::Fault;
 use crate::backend::endpoint::{Endpoint, Load};
 use crate::caller::Caller;
+use crate::complete;
 use crate::config::snapshot::{Hedging, Route};
 use crate::error::{Again, GatewayError};
 use crate::limits;
@@ -169,11 +170,26 @@ impl<'a> Tries<'a> {
                     waited = true;
                     self.sleep(left + Duration::from_millis(1), error).await?;
                 }
+                Target::None if self.made == 0 && !waited && self.asleep().is_some() => {
+                    waited = true;
+                    if let Some(backend) = self.asleep() {
+                        self.rendered.note(&backend, complete::Phase::Queue);
+                        backend.wake(self.rendered.until(self.route).min(self.deadline)).await?;
+                    }
+                }
                 Target::None => {
                     return Err(self.last.take().unwrap_or_else(|| none(self.route, self.caller)));
                 }
             }
         }
+    }
+
+    /// A backend that could answer if a pod of it were there.
+    fn asleep(&self) -> Option<Arc<Backend>> {
+        let mut could = self.route.answering().filter(|(backend, weight)| {
+            *weight > 0 && backend.is_asleep() && boundary::check(self.route, backend, self.caller).is_ok()
+        });
+        could.next().map(|(backend, _)| Arc::clone(backend))
     }
 
     /// Pauses, unless the answer would then come too late.

@@ -230,7 +230,7 @@ fn speak_for(task: &mut complete::CompletionTask, record: &Record, headers: &Hea
         task.tenant = if user.is_empty() { caller.tenant.clone() } else { tenant(&caller.tenant, user) };
         task.subject = if user.is_empty() { caller.subject.clone() } else { user.to_owned() };
     }
-    task.editor = text("user-agent").to_owned();
+    complete::identify(task, headers);
 }
 
 /// An error as the contract shows it: the gateway of 2023 failed in a generation whatever its model answered.
@@ -282,6 +282,19 @@ fn reply(snapshot: &Snapshot, completed: &Completed, record: &Record, asked: &As
     } else {
         respond::whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, asked.form, compat))
     }
+}
+
+/// The empty answer for a request that was turned away before the core was asked, where editors are not shown errors.
+pub fn swallowed(snapshot: &Snapshot, error: &GatewayError, record: &mut Record) -> Option<Reply> {
+    let is_code = record.handler.is_gitlab_code() && record.handler != Handler::GitlabExperimental;
+    let empty = complete::unavailable_for_gitlab(snapshot) == complete::Unavailable::Empty;
+    if !(is_code && empty && error.is_unavailability()) {
+        return None;
+    }
+    record.set_outcome(error.outcome());
+    record.reason = Some(error.reason());
+    let asked = Asked { form: form(record.handler), stream: false, id: None, flags: &[] };
+    Some(reply(snapshot, &Completed::nothing(error.outcome()), record, &asked))
 }
 
 fn streamed(body: String, form: Form) -> Reply {

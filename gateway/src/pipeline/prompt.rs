@@ -1,21 +1,24 @@
 //! A call → the request to a backend, ready but for the model's name, which depends on the backend that is chosen.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
 use crate::backend::endpoint::{Endpoint, Load};
-use crate::complete::CompletionTask;
-use crate::dialect::Generation;
+use crate::complete::{self, Order, Phase, Progress, PromptOverride};
+use crate::config::snapshot::Route;
 use crate::dialect::openai::{self, Api, Head};
+use crate::dialect::{Generation, Message, Prompt};
 use crate::error::GatewayError;
 
-/// Tokens of a completion, as GitLab's gateway of 2023 asked for.
-const MAX_TOKENS: u32 = 64;
-/// Its temperature and nucleus.
+/// Temperature and nucleus of GitLab's gateway of 2023.
 const TEMPERATURE: f64 = 0.2;
 const TOP_P: f64 = 0.95;
 /// Window of a model whose `contextLength` is not given: that of the model of 2023.
@@ -44,6 +47,9 @@ pub struct Rendered {
     pub stream: bool,
     /// Headers besides the backend's own.
     pub headers: HeaderMap,
+    /// When the caller has no more use for an answer; absent leaves it to the route's limits.
+    until: Option<Instant>,
+    progress: Option<Arc<Progress>>,
     content: Content,
 }
 
@@ -51,8 +57,38 @@ pub struct Rendered {
 enum Content {
     /// A body whose model is replaced.
     Spliced { body: Bytes, head: Head },
-    /// A prompt to complete.
-    Prompt { prefix: String, max_tokens: u32 },
+    /// A completion that the gateway asks for itself.
+    Generation(Box<Asking>),
+}
+
+#[derive(Clone)]
+struct Asking {
+    prompt: Asked,
+    /// Tokens of the prompt at most, besides what the model's context holds.
+    budget: Option<u32>,
+    /// All but the prompt and the model, which depend on the backend.
+    generation: Generation,
+}
+
+#[derive(Clone)]
+enum Asked {
+    Text(String),
+    Messages(Vec<Message>),
+}
+
+impl Asking {
+    fn of(&self, backend: &Backend) -> Generation {
+        let context = backend.config.context_length.unwrap_or(DEFAULT_CONTEXT);
+        let budget = context.saturating_sub(self.generation.max_tokens).min(self.budget.unwrap_or(u32::MAX));
+        let prompt = match &self.prompt {
+            Asked::Text(text) => {
+                let text = tail(text, prompt_bytes(budget)).to_owned();
+                backend.abilities().prompt_of(text, String::new())
+            }
+            Asked::Messages(messages) => Prompt::Chat(messages.clone()),
+        };
+        Generation { prompt, model: backend.config.model.clone(), ..self.generation.clone() }
+    }
 }
 
 impl Rendered {
@@ -77,21 +113,33 @@ impl Rendered {
                 let body = RequestBody::new(body);
                 backend.request(endpoint, self.api, body, &self.headers)
             }
-            Content::Prompt { prefix, max_tokens } => {
-                let context = backend.config.context_length.unwrap_or(DEFAULT_CONTEXT);
-                let prefix = tail(prefix, prompt_bytes(context)).to_owned();
-                let abilities = backend.abilities();
-                let ask = Generation {
-                    prompt: abilities.prompt_of(prefix, String::new()),
-                    model: backend.config.model.clone(),
-                    max_tokens: *max_tokens,
-                    temperature: Some(TEMPERATURE),
-                    top_p: Some(TOP_P),
-                    ..Generation::default()
-                };
-                backend.ask(endpoint, dialect.render(&ask, &abilities)?, &self.headers)
+            Content::Generation(asking) => {
+                let wire = dialect.render(&asking.of(backend), &backend.abilities())?;
+                backend.ask(endpoint, wire, &self.headers)
             }
         }
+    }
+
+    /// Notes that this backend is asked from now on.
+    pub fn note(&self, backend: &Arc<Backend>, phase: Phase) {
+        if let Some(progress) = &self.progress {
+            progress.set_backend(backend);
+            progress.enter(phase);
+        }
+    }
+
+    /// Until when it may wait for a place or a waking model: as long as its caller has use for an answer, or else as long as
+    /// a first byte may take.
+    #[must_use]
+    pub fn until(&self, route: &Route) -> Instant {
+        let limit = route.timeout.connect_ms.saturating_add(route.timeout.first_byte_ms);
+        self.until.unwrap_or_else(|| Instant::now() + Duration::from_millis(limit))
+    }
+
+    /// Whether its answer is read by the gateway, streamed or whole.
+    #[must_use]
+    pub fn reads_both(&self) -> bool {
+        matches!(self.content, Content::Generation(_))
     }
 }
 
@@ -111,8 +159,15 @@ impl Rendered {
             Content::Spliced { body, head } => {
                 (body.len(), head.prompt.and_then(|at| body.get(at..)), head.max_tokens)
             }
-            Content::Prompt { prefix, max_tokens, .. } => {
-                (prefix.len(), Some(prefix.as_bytes()), Some(u64::from(*max_tokens)))
+            Content::Generation(asking) => {
+                let answer = Some(u64::from(asking.generation.max_tokens));
+                match &asking.prompt {
+                    Asked::Text(text) => (text.len(), Some(text.as_bytes()), answer),
+                    Asked::Messages(said) => {
+                        let length = said.iter().map(|message| message.content.len()).sum();
+                        (length, said.first().map(|message| message.content.as_bytes()), answer)
+                    }
+                }
             }
         };
         let prompt = u64::try_from(length / BYTES_OF_LOAD).unwrap_or(u64::MAX);
@@ -128,7 +183,7 @@ impl Rendered {
     pub fn openai_body(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Spliced { body, .. } => Some(body),
-            Content::Prompt { .. } => None,
+            Content::Generation(_) => None,
         }
     }
 
@@ -137,7 +192,7 @@ impl Rendered {
     pub fn with_body(&self, body: Bytes) -> Option<Self> {
         let head = openai::scan(&body).ok()?;
         let content = Content::Spliced { body, head };
-        Some(Self { api: self.api, stream: self.stream, headers: self.headers.clone(), content })
+        Some(Self { content, ..self.clone() })
     }
 }
 
@@ -146,15 +201,49 @@ impl Rendered {
 pub fn pass_through(call: OpenAiCall, parts: &Parts, request_id: &str) -> Rendered {
     let stream = call.head.stream;
     let content = Content::Spliced { body: call.body, head: call.head };
-    Rendered { api: call.api, stream, headers: forwarded(Some(parts), request_id), content }
+    Rendered {
+        api: call.api,
+        stream,
+        headers: forwarded(Some(parts), request_id),
+        until: None,
+        progress: None,
+        content,
+    }
 }
 
-/// Asks for the continuation of the text before the cursor. What follows the cursor is not shown: a model that was not
-/// trained to fill in would take it for more of the same text.
+/// Asks for the continuation of the text before the cursor, or of the client's own prompt. What follows the cursor is not
+/// shown: a model that was not trained to fill in would take it for more of the same text.
 #[must_use]
-pub fn completion(task: &CompletionTask) -> Rendered {
-    let content = Content::Prompt { prefix: task.document.prefix.clone(), max_tokens: MAX_TOKENS };
-    Rendered { api: Api::Completions, stream: false, headers: task.headers.clone(), content }
+pub(crate) fn completion(order: &Order, progress: &Arc<Progress>, until: Instant) -> Rendered {
+    let task = &order.task;
+    let message = |message: &complete::Message| Message {
+        role: message.role.clone(),
+        content: message.content.clone(),
+    };
+    let (api, prompt) = match &task.prompt {
+        None => (Api::Completions, Asked::Text(task.document.prefix.clone())),
+        Some(PromptOverride::Text(text)) => (Api::Completions, Asked::Text(text.clone())),
+        Some(PromptOverride::Messages(messages)) => {
+            (Api::Chat, Asked::Messages(messages.iter().map(message).collect()))
+        }
+    };
+    let generation = Generation {
+        max_tokens: order.max_tokens,
+        temperature: Some(task.temperature.unwrap_or(TEMPERATURE)),
+        top_p: Some(task.top_p.unwrap_or(TOP_P)),
+        choices: u32::try_from(order.choices).unwrap_or(1),
+        stops: task.stops.clone(),
+        stream: true,
+        ..Generation::default()
+    };
+    Rendered {
+        api,
+        stream: true,
+        headers: task.headers.clone(),
+        until: Some(until),
+        progress: Some(Arc::clone(progress)),
+        content: Content::Generation(Box::new(Asking { prompt, budget: order.prompt_budget, generation })),
+    }
 }
 
 /// Headers of the caller that backends get to see when the gateway makes the request itself.
@@ -168,8 +257,21 @@ pub fn traced(parts: &Parts, request_id: &str) -> HeaderMap {
 /// The gateway's own question: one token.
 #[must_use]
 pub fn proof() -> Rendered {
-    let content = Content::Prompt { prefix: "def add(a, b):\n    return a +".into(), max_tokens: 1 };
-    Rendered { api: Api::Completions, stream: false, headers: HeaderMap::new(), content }
+    let generation = Generation {
+        max_tokens: 1,
+        temperature: Some(TEMPERATURE),
+        top_p: Some(TOP_P),
+        ..Generation::default()
+    };
+    let prompt = Asked::Text("def add(a, b):\n    return a +".into());
+    Rendered {
+        api: Api::Completions,
+        stream: false,
+        headers: HeaderMap::new(),
+        until: None,
+        progress: None,
+        content: Content::Generation(Box::new(Asking { prompt, budget: None, generation })),
+    }
 }
 
 fn forwarded(parts: Option<&Parts>, request_id: &str) -> HeaderMap {
@@ -185,11 +287,8 @@ fn forwarded(parts: Option<&Parts>, request_id: &str) -> HeaderMap {
     headers
 }
 
-fn prompt_bytes(context: u32) -> usize {
-    usize::try_from(context.saturating_sub(MAX_TOKENS))
-        .unwrap_or(usize::MAX)
-        .saturating_mul(BYTES_PER_TOKEN)
-        .max(1)
+fn prompt_bytes(tokens: u32) -> usize {
+    usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN).max(1)
 }
 
 /// The last `limit` bytes, less what would be half a character.
@@ -210,7 +309,7 @@ mod tests {
         assert_eq!(tail("abcdef", 3), "def");
         assert_eq!(tail("aäöü", 5), "öü");
         assert_eq!(tail("ab", 100), "ab");
-        assert_eq!(prompt_bytes(2048), (2048 - 64) * 3);
-        assert_eq!(prompt_bytes(10), 1);
+        assert_eq!(prompt_bytes(2048), 2048 * 3);
+        assert_eq!(prompt_bytes(0), 1);
     }
 }

@@ -224,7 +224,10 @@ pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &m
             reply.headers.extend(limited.headers.clone());
             reply.headers.insert(header::RETRY_AFTER, limited.seconds().into());
         }
-        GatewayError::Shed => {
+        GatewayError::Waking { retry_after } => {
+            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+        }
+        _ if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
             reply.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         GatewayError::BodyTooLarge { .. }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::boundary;
 use super::prompt::Rendered;
+use crate::backend::admission::Place;
 use crate::backend::endpoint::Pick;
 use crate::backend::{Backend, Permit};
 use crate::caller::Caller;
@@ -34,7 +35,7 @@ pub fn copy(route: &Route, rendered: &Rendered, caller: Option<&Caller>) {
             backend.series.routing.copies_left_out.inc();
             continue;
         };
-        let permit = Permit::new(Arc::clone(backend), endpoint, load.tokens);
+        let permit = Permit::new(Arc::clone(backend), endpoint, load.tokens, Place::default());
         let (api, stream) = (rendered.api, rendered.stream);
         let Ok(request) = rendered.request_to(backend, permit.endpoint()) else { continue };
         let until = Instant::now() + Duration::from_millis(route.timeout.total_ms);

@@ -87,6 +87,14 @@ impl Phases {
         self.last = now;
     }
 
+    /// Adds the times of work that was done aside; the next phase begins now.
+    pub fn join(&mut self, other: &Self) {
+        for (spent, more) in self.spent.iter_mut().zip(other.spent) {
+            *spent += more;
+        }
+        self.last = Instant::now();
+    }
+
     /// Time of a phase; zero when it never came.
     #[must_use]
     pub fn of(&self, phase: Phase) -> Duration {
@@ -198,6 +206,15 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Takes over what is known of backends.
+    pub fn join(&mut self, other: &Self) {
+        self.candidates.clone_from(&other.candidates);
+        self.attempts.clone_from(&other.attempts);
+        self.because = other.because.or(self.because);
+        self.model_status = other.model_status.or(self.model_status);
+        self.answer = other.answer;
+    }
+
     /// Adds a candidate while there is room.
     pub fn add_candidate(&mut self, backend: &str, verdict: &'static str, score: Option<f64>) {
         if self.candidates.len() < CANDIDATES {

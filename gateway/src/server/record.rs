@@ -58,10 +58,12 @@ pub struct Record {
     phases: Phases,
     facts: Facts,
     trace: Option<Context>,
-    _busy: Busy,
+    /// Absent for an account beside the request's own, which writes nothing.
+    busy: Option<Busy>,
 }
 
 /// The request's head, in the memory it came in.
+#[derive(Clone)]
 struct Head {
     time: SystemTime,
     method: Method,
@@ -116,8 +118,47 @@ impl Record {
             phases: Phases::new(began),
             facts: Facts::default(),
             trace: gateway.reports.trace(&request.headers),
-            _busy: connection.activity.begin(request.version),
+            busy: Some(connection.activity.begin(request.version)),
         }
+    }
+
+    /// An account for work that several requests may wait for: it gathers facts, and writes nothing when it ends.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self {
+            began: self.began,
+            handler: self.handler,
+            request_id: self.request_id.clone(),
+            slot: None,
+            status: None,
+            reason: None,
+            head: self.head.clone(),
+            metrics: Arc::clone(&self.metrics),
+            reports: Arc::clone(&self.reports),
+            nobody: Arc::clone(&self.nobody),
+            caller: self.caller.clone(),
+            backend: None,
+            operation: self.operation,
+            outcome: None,
+            usage: None,
+            first_piece: None,
+            ticket: None,
+            phases: Phases::new(Instant::now()),
+            facts: Facts::default(),
+            trace: self.trace,
+            busy: None,
+        }
+    }
+
+    /// Takes over what was gathered aside about backends and times.
+    pub fn adopt(&mut self, aside: &Self) {
+        self.phases.join(&aside.phases);
+        self.facts.join(&aside.facts);
+    }
+
+    /// Takes over when the answer began from an account that measured it.
+    pub fn adopt_first_piece(&mut self, at: Option<Instant>) {
+        self.first_piece = self.first_piece.or(at);
     }
 
     /// Notes what is asked of a model, as the path tells.
@@ -391,7 +432,9 @@ impl Drop for Record {
             let used = self.usage.map(|usage| usage.prompt_tokens.saturating_add(usage.completion_tokens));
             ticket.used(used, self.backend.is_some());
         }
-        self.write();
+        if self.busy.is_some() {
+            self.write();
+        }
     }
 }
 

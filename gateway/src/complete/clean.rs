@@ -1,0 +1,119 @@
+//! The model's answers → what an editor shows, by the steps of `modelgate_completion::post`. All of it parses, so it is work
+//! for the pool, never for the threads that serve connections.
+
+use std::collections::BTreeSet;
+
+use modelgate_completion::Document;
+use modelgate_completion::post::{
+    self, Candidate, Incremental, Input, Mode, Policy, Processed, Progress as Decided, Step, clean_end, rank,
+};
+
+use super::order::Order;
+use super::progress::Raw;
+use super::{Choice, Finish};
+
+/// The place that answers are for.
+pub(super) struct Cleaner {
+    document: Document,
+    specials: Vec<String>,
+    stops: Vec<String>,
+    policy: Policy,
+}
+
+/// Answers worth showing, and the steps that changed any of them.
+pub(super) struct Cleaned {
+    /// Best first.
+    pub choices: Vec<Choice>,
+    /// One entry for each time.
+    pub steps: Vec<Step>,
+}
+
+impl Cleaner {
+    pub(super) fn new(order: &Order) -> Self {
+        let source = &order.task.document;
+        let identifier = source.language_identifier.as_deref();
+        let mut policy = Policy::default();
+        if order.task.prompt.is_some() {
+            // A prompt of the client's own: its answer need not fit the file. Only what is never wanted goes.
+            let kept = [Step::SpecialTokens, Step::StopWords, Step::Rewrite, Step::WhiteSpace];
+            policy.off = BTreeSet::from_iter(Step::ALL.into_iter().filter(|step| !kept.contains(step)));
+        }
+        Self {
+            document: Document::new(&source.prefix, &source.suffix, &source.file_name, identifier),
+            specials: Vec::new(),
+            stops: order.task.stops.clone(),
+            policy,
+        }
+    }
+
+    fn input<'a>(&'a self, raw: &'a str, finish: Finish) -> Input<'a> {
+        Input {
+            document: &self.document,
+            specials: &self.specials,
+            stops: &self.stops,
+            raw,
+            finish: match finish {
+                Finish::Stop => post::Finish::Stop,
+                Finish::Length => post::Finish::Length,
+            },
+            mode: Mode::Multi,
+            policy: &self.policy,
+        }
+    }
+
+    /// Whether no further piece changes what is shown of this answer.
+    pub(super) fn is_decided(&self, raw: &str) -> bool {
+        Incremental::new(self.input("", Finish::Stop)).push(raw) == Decided::Cut
+    }
+
+    /// Cleans and ranks the answers. Of those that are not whole, because time was up or the backend broke off, only what
+    /// has a clean end.
+    pub(super) fn clean(&self, raws: &[Raw]) -> Cleaned {
+        let mut steps = Vec::new();
+        let mut candidates = Vec::new();
+        for raw in raws {
+            let Some(done) = self.one(raw) else { continue };
+            steps.extend(done.steps.iter().filter(|(_, changed)| *changed).map(|(step, _)| *step));
+            candidates.push((done, raw.logprob));
+        }
+        let one = candidates.len() == 1;
+        let compared: Vec<Candidate> = candidates
+            .iter()
+            .map(|(done, logprob)| Candidate {
+                text: done.text.clone(),
+                errors: if one { None } else { self.input("", Finish::Stop).guard().errors(&lf(&done.text)) },
+                mean_logprob: *logprob,
+            })
+            .collect();
+        let choices = rank(&compared).into_iter().filter_map(|at| candidates.get(at)).map(choice).collect();
+        Cleaned { choices, steps }
+    }
+
+    fn one(&self, raw: &Raw) -> Option<Processed> {
+        if raw.text.is_empty() {
+            return None;
+        }
+        match raw.finish {
+            _ if raw.is_cut => Some(post::run(&self.input(&raw.text, Finish::Stop))),
+            Some(finish) => Some(post::run(&self.input(&raw.text, finish))),
+            None => {
+                let mut done = clean_end(&self.input(&raw.text, Finish::Length))?;
+                // The end of its last line is no part of what was whole.
+                done.text.truncate(done.text.trim_end().len());
+                Some(done)
+            }
+        }
+    }
+}
+
+fn lf(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+fn choice((done, logprob): &(Processed, Option<f64>)) -> Choice {
+    let finish = match done.finish {
+        post::Finish::Stop => Finish::Stop,
+        post::Finish::Length => Finish::Length,
+    };
+    Choice { text: done.text.clone(), finish, logprob: *logprob }
+}

@@ -1,0 +1,250 @@
+//! Generations under way. Each is one future that every request waiting for it drives; when the last of them leaves, it
+//! is dropped, and with it the connection to the backend. So nobody's answer is lost because another's client left, and
+//! nothing is generated for nobody.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::time::Instant;
+
+use super::clean::Cleaner;
+use super::measure::Reuse;
+use super::order::{Key, Order};
+use super::progress::{Phase, Progress};
+use super::read::Reader;
+use super::{Choice, Core};
+use crate::app::Gateway;
+use crate::dialect::openai::Usage;
+use crate::error::GatewayError;
+use crate::metrics::Outcome;
+use crate::pipeline::{dispatch, prompt};
+use crate::server::facts;
+use crate::server::record::Record;
+use crate::telemetry::content;
+
+/// What a generation came to.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub choices: Vec<Choice>,
+    /// The first answer as the model gave it.
+    pub raw: String,
+    /// What the backend says it used.
+    pub usage: Option<Usage>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// The small word of an outcome that is no success.
+    pub reason: Option<&'static str>,
+    /// Whether the usage stands in an account already: it is counted once, whoever waits.
+    pub is_accounted: std::sync::atomic::AtomicBool,
+}
+
+type Landing = Shared<BoxFuture<'static, Result<Arc<Landed>, GatewayError>>>;
+
+/// A generation under way.
+pub(super) struct Flight {
+    key: Key,
+    place: Key,
+    prefix: String,
+    landing: Landing,
+    pub progress: Arc<Progress>,
+    home: Weak<Gateway>,
+}
+
+impl Flight {
+    /// Waits for its end, and drives it.
+    pub(super) fn landing(&self) -> Landing {
+        self.landing.clone()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(gateway) = self.home.upgrade() {
+            gateway.completions.flights.forget(self);
+        }
+    }
+}
+
+/// The generations under way.
+#[derive(Default)]
+pub(super) struct Flights {
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    by_key: HashMap<Key, Weak<Flight>>,
+    by_place: HashMap<Key, Vec<Weak<Flight>>>,
+}
+
+/// A generation to wait for.
+pub(super) struct Joined {
+    pub flight: Arc<Flight>,
+    /// How much of its answer is typed already, when that is the beginning of it.
+    pub typed: String,
+    pub reuse: Option<Reuse>,
+}
+
+impl Flights {
+    /// The generation of this very request, else one that is answering with what was typed since, else a new one.
+    pub(super) fn join(&self, gateway: &Arc<Gateway>, order: Order, record: &Record) -> (Joined, Arc<Order>) {
+        let order = Arc::new(order);
+        // Dropped after the lock: a generation whose last waiter left meanwhile wants the lock itself.
+        let mut seen = Vec::new();
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = list.by_key.get(&order.key).and_then(Weak::upgrade) {
+            return (Joined { flight, typed: String::new(), reuse: Some(Reuse::Identical) }, order);
+        }
+        if let Some(there) = list.by_place.get(&order.place) {
+            seen.extend(there.iter().filter_map(Weak::upgrade));
+        }
+        if let Some((flight, typed)) = answering(&seen, &order) {
+            return (Joined { flight, typed, reuse: Some(Reuse::Stream) }, order);
+        }
+        let flight = start(gateway, &order, record);
+        list.by_key.insert(order.key, Arc::downgrade(&flight));
+        list.by_place.entry(order.place).or_default().push(Arc::downgrade(&flight));
+        drop(list);
+        (Joined { flight, typed: String::new(), reuse: None }, order)
+    }
+
+    /// A generation of its own, for a request that joined one which then went another way.
+    pub(super) fn alone(gateway: &Arc<Gateway>, order: &Arc<Order>, record: &Record) -> Arc<Flight> {
+        start(gateway, order, record)
+    }
+
+    fn forget(&self, flight: &Flight) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.by_key.get(&flight.key).is_some_and(|known| known.strong_count() == 0) {
+            list.by_key.remove(&flight.key);
+        }
+        if let Some(there) = list.by_place.get_mut(&flight.place) {
+            there.retain(|known| known.strong_count() > 0);
+            if there.is_empty() {
+                list.by_place.remove(&flight.place);
+            }
+        }
+    }
+}
+
+/// One of these generations that is answering with what was typed since it began, and what that is.
+fn answering(flights: &[Arc<Flight>], order: &Order) -> Option<(Arc<Flight>, String)> {
+    if order.choices > 1 {
+        return None;
+    }
+    let prefix = order.task.document.prefix.as_str();
+    flights.iter().find_map(|flight| {
+        let typed = prefix.strip_prefix(flight.prefix.as_str()).filter(|typed| !typed.is_empty())?;
+        flight.progress.continues(typed).then(|| (Arc::clone(flight), typed.to_owned()))
+    })
+}
+
+fn start(gateway: &Arc<Gateway>, order: &Arc<Order>, record: &Record) -> Arc<Flight> {
+    let progress = Arc::new(Progress::default());
+    let home = Arc::downgrade(gateway);
+    let aside = record.aside();
+    let until = deadline(record, order);
+    let landing = fly(home.clone(), Arc::clone(order), Arc::clone(&progress), aside, until).boxed().shared();
+    let prefix = order.task.document.prefix.clone();
+    Arc::new(Flight { key: order.key, place: order.place, prefix, landing, progress, home })
+}
+
+async fn fly(
+    gateway: Weak<Gateway>,
+    order: Arc<Order>,
+    progress: Arc<Progress>,
+    mut record: Record,
+    until: Instant,
+) -> Result<Arc<Landed>, GatewayError> {
+    let gateway = gateway.upgrade().ok_or(GatewayError::Internal)?;
+    let done = make(&gateway, &order, &progress, &mut record, until).await;
+    progress.keep(record);
+    done
+}
+
+async fn make(
+    gateway: &Gateway,
+    order: &Arc<Order>,
+    progress: &Arc<Progress>,
+    record: &mut Record,
+    until: Instant,
+) -> Result<Arc<Landed>, GatewayError> {
+    let core = &gateway.completions;
+    let rendered = prompt::completion(order, progress, until);
+    progress.enter(Phase::Queue);
+    let upstream = dispatch::send(&order.route, &rendered, record).await?;
+    progress.enter(Phase::FirstToken);
+    let mut reader = Reader::new(upstream, &order.route, dispatch::deadline(&order.route, record.began));
+    let making = Arc::clone(order);
+    let cleaner = core.pool.run(move || Arc::new(Cleaner::new(&making))).await?;
+    let broken = read(core, &mut reader, &cleaner, order, progress, record).await;
+    if let Ok(true) = broken {
+        gateway.metrics.completion.stopped_early.inc();
+    }
+    let usage = reader.usage;
+    // From here on the backend is free.
+    drop(reader);
+    record.note_phase(facts::Phase::Answer);
+    progress.enter(Phase::PostProcess);
+    let raws = progress.raws();
+    let broken = match broken {
+        Ok(_) => None,
+        Err(error) if raws.iter().all(|raw| raw.text.is_empty()) => return Err(error),
+        Err(error) => Some(error),
+    };
+    let raw = raws.first().map(|raw| raw.text.clone()).unwrap_or_default();
+    let cleaned = core.pool.run(move || cleaner.clean(&raws)).await?;
+    for step in cleaned.steps {
+        gateway.metrics.completion.step(step);
+    }
+    record.note_phase(facts::Phase::Postprocess);
+    let choices = cleaned.choices;
+    let shown = choices.first().map_or("", |choice| choice.text.as_str());
+    content::step(&record.request_id, "model", &order.task.document.prefix, &raw);
+    content::step(&record.request_id, "shown", &raw, shown);
+    let outcome = match &broken {
+        None => Outcome::Success,
+        Some(GatewayError::UpstreamTimeout(_)) => Outcome::Timeout,
+        Some(_) => Outcome::Truncated,
+    };
+    let reason = broken.as_ref().map(GatewayError::reason);
+    Ok(Arc::new(Landed { choices, raw, usage, outcome, reason, is_accounted: false.into() }))
+}
+
+/// Reads until nothing more is wanted; tells whether that was before the backend's own end.
+async fn read(
+    core: &Core,
+    reader: &mut Reader,
+    cleaner: &Arc<Cleaner>,
+    order: &Order,
+    progress: &Progress,
+    record: &mut Record,
+) -> Result<bool, GatewayError> {
+    while let Some(pieces) = reader.next().await? {
+        let mut grown = BTreeSet::new();
+        for piece in pieces {
+            if !piece.text.is_empty() {
+                record.note_piece(piece.text.len());
+                progress.begin_answer();
+                grown.insert(piece.index);
+            }
+            progress.push(order.choices, &piece);
+        }
+        for index in grown {
+            let Some(text) = progress.unfinished(index) else { continue };
+            let cleaner = Arc::clone(cleaner);
+            if core.pool.run(move || cleaner.is_decided(&text)).await? && progress.cut(index) {
+                return Ok(true);
+            }
+        }
+    }
+    progress.end();
+    Ok(false)
+}
+
+/// When a request must be answered.
+pub(super) fn deadline(record: &Record, order: &Order) -> Instant {
+    (Instant::from_std(record.began) + order.deadline).min(dispatch::deadline(&order.route, record.began))
+}
