@@ -96,9 +96,10 @@ test-model: model ## Tests of the engine with the small model
 # ---- the gates ----
 
 test: tools check test-model test-cluster ## Everything that must pass before a change goes in; Linux and root
+	@.ci/results
 
 test-full: ## Suites that run longer or need more than `test`: SUITE=NAME
-	@echo "make test-full: no suite named '$(SUITE)'; there is none yet beside those of 'make test' (docs/testing.md)" >&2; exit 2
+	@.ci/test-full '$(SUITE)'
 
 clean-cache: runner ## Empty the cache of built tools and fetched models
 	@$(TESTKIT) clean-cache

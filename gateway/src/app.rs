@@ -16,6 +16,7 @@ use crate::config::snapshot::{Snapshot, Workshop};
 use crate::config::{self, watch};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
+use crate::server::docs::Docs;
 use crate::server::drain::Drain;
 use crate::server::in_flight::InFlight;
 use crate::server::reports::Reports;
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub completions: complete::Core,
     /// To whom requests that have ended are told.
     pub reports: Arc<Reports>,
+    /// The API's own documentation.
+    pub docs: Docs,
     instance: String,
     problems: ArcSwap<Vec<String>>,
     /// Fetches issuers' keys until all are known, for the snapshot in force.
@@ -153,6 +156,7 @@ impl App {
         if has_children {
             private_folder(&sockets).map_err(|error| vec![format!("{}: {error}", sockets.display())])?;
         }
+        let docs = Docs::new(settings.docs.clone());
         let tls = crate::outbound::trust::system().map_err(|error| one(&error))?;
         let reports = Reports::open(&settings, &tls).map(Arc::new).map_err(|fault| vec![fault])?;
         let listeners =
@@ -176,12 +180,19 @@ impl App {
             in_flight: Arc::default(),
             completions: complete::Core::default(),
             reports,
+            docs,
             instance: uuid::Uuid::new_v4().to_string(),
             problems: ArcSwap::default(),
             resolving: Mutex::new(None),
         });
         gateway.announce(&gateway.snapshot.load_full());
         Ok(Self { gateway, listeners, sockets })
+    }
+
+    /// What requests and listeners share.
+    #[must_use]
+    pub fn gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.gateway)
     }
 
     /// Addresses that the listeners got.

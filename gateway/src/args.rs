@@ -11,6 +11,7 @@ use modelgate_api::v1alpha1::GoDuration;
 
 use crate::legacy::{self, Legacy};
 use crate::outbound::proxy::Proxies;
+use crate::server::docs::Paths;
 use crate::telemetry::sink::Destination;
 use crate::trace::settings::OtlpSettings;
 
@@ -71,6 +72,15 @@ pub struct Args {
     /// Where one JSON line for each request for a model goes, with ids and counts and no text: a file, or - for standard output
     #[arg(long, env = "MODELGATE_USAGE_LOG", value_name = "FILE|-")]
     pub usage_log: Option<PathBuf>,
+    /// Path of the page that documents the API, with a form to try it; None switches it off [default: /docs]
+    #[arg(long, env = "MODELGATE_DOCS_URL", value_name = "PATH|None")]
+    pub docs_url: Option<String>,
+    /// Path of the page that documents the API to be read; None switches it off [default: /redoc]
+    #[arg(long, env = "MODELGATE_REDOC_URL", value_name = "PATH|None")]
+    pub redoc_url: Option<String>,
+    /// Path of the OpenAPI document; None switches it off, and both pages with it [default: /openapi.json]
+    #[arg(long, env = "MODELGATE_OPENAPI_URL", value_name = "PATH|None")]
+    pub openapi_url: Option<String>,
     /// On SIGTERM: how long to go on accepting while unready, so that load balancers notice
     #[arg(long, env = "MODELGATE_DRAIN_GRACE", value_name = "DURATION", default_value = "5s")]
     pub drain_grace: String,
@@ -138,6 +148,8 @@ pub struct Settings {
     pub usage_log: Option<Destination>,
     /// What is exported by OpenTelemetry's protocol.
     pub otlp: Option<OtlpSettings>,
+    /// Where the API's documentation is.
+    pub docs: Paths,
     /// Accepting while unready.
     pub drain_grace: Duration,
     /// Finishing.
@@ -168,20 +180,8 @@ impl Args {
         let mut faults = Vec::new();
         let mut warnings = Vec::new();
         let addresses = legacy::addresses(env, &mut faults, &mut warnings);
-        legacy::not_applicable(env, &mut faults, &mut warnings);
-        let source = match self.config {
-            Some(path) => {
-                legacy::warn_ignored(env, &mut warnings);
-                Source::Path(path)
-            }
-            None => match Legacy::from_env(env, &mut faults) {
-                Some(legacy) => Source::Legacy(legacy),
-                None => {
-                    faults.push("--config is missing: give a configuration file or a folder with manifests (see examples/), or USE_FAKE_MODELS=true with AUTH_BYPASS_EXTERNAL=true to try it, or PALM_TEXT_PROJECT for models of Vertex AI".into());
-                    Source::Path(PathBuf::new())
-                }
-            },
-        };
+        legacy::not_applicable(env, &mut warnings);
+        let source = source(self.config, env, &mut faults, &mut warnings);
         if !self.debug_listen.ip().is_loopback() {
             faults.push(format!(
                 "--debug-listen {}: must be a loopback address; reach it by port-forward",
@@ -192,6 +192,8 @@ impl Args {
         let model = pairs("--model", "FILE", &self.model, &mut faults);
         let drain_grace = duration("--drain-grace", self.drain_grace, &mut faults);
         let drain_timeout = duration("--drain-timeout", self.drain_timeout, &mut faults);
+        let pages = [self.docs_url, self.redoc_url, self.openapi_url];
+        let docs = docs(pages, env, matches!(source, Source::Path(_)), &mut faults);
         let otlp = OtlpSettings::from_env(env, &mut faults, &mut warnings);
         let proxies = Proxies::from_env(env).unwrap_or_else(|wrong| {
             faults.extend(wrong);
@@ -224,6 +226,7 @@ impl Args {
                 false => Destination::File(path),
             }),
             otlp,
+            docs,
             drain_grace,
             drain_timeout,
             proxies: Arc::new(proxies),
@@ -257,6 +260,47 @@ fn address(whole: Option<SocketAddr>, parts: (Option<IpAddr>, Option<u16>), conf
     whole.unwrap_or_else(|| {
         SocketAddr::new(parts.0.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), parts.1.unwrap_or(configured))
     })
+}
+
+fn source(
+    config: Option<PathBuf>,
+    env: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Source {
+    if let Some(path) = config {
+        legacy::warn_ignored(env, warnings);
+        return Source::Path(path);
+    }
+    if let Some(legacy) = Legacy::from_env(env, faults) {
+        return Source::Legacy(legacy);
+    }
+    faults.push("--config is missing: give a configuration file or a folder with manifests (see examples/), or USE_FAKE_MODELS=true with AUTH_BYPASS_EXTERNAL=true to try it, or PALM_TEXT_PROJECT for models of Vertex AI".into());
+    Source::Path(PathBuf::new())
+}
+
+/// Paths of the documentation. Started by the names of 2023 alone, pages are there only when asked for, as they were then.
+fn docs(
+    given: [Option<String>; 3],
+    env: &dyn Fn(&str) -> Option<String>,
+    wanted: bool,
+    faults: &mut Vec<String>,
+) -> Paths {
+    let [docs, redoc, openapi] = given;
+    let page = |flag: &'static str, given: Option<String>, name: &'static str, default: &str| {
+        let default = if wanted { default } else { "None" };
+        match (given, env(name)) {
+            (Some(path), _) => (flag, path),
+            (None, Some(path)) => (name, path),
+            (None, None) => (flag, default.to_owned()),
+        }
+    };
+    let pages = [
+        page("--docs-url", docs, "FASTAPI_DOCS_URL", "/docs"),
+        page("--redoc-url", redoc, "FASTAPI_REDOC_URL", "/redoc"),
+        page("--openapi-url", openapi, "FASTAPI_OPENAPI_URL", "/openapi.json"),
+    ];
+    Paths::new(pages, faults)
 }
 
 fn pairs(flag: &str, what: &str, given: &[String], faults: &mut Vec<String>) -> BTreeMap<String, String> {

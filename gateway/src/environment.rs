@@ -138,15 +138,12 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
 }
 
 fn value_of(text: &str) -> Option<String> {
-    let quote = match text.chars().next() {
-        Some(quote @ ('"' | '\'')) => quote,
-        _ => {
-            // A comment begins with a # after white space; one within a word belongs to it.
-            let end = text.match_indices('#').map(|(at, _)| at).find(|at| {
-                *at == 0 || text.get(..*at).is_some_and(|before| before.ends_with(char::is_whitespace))
-            });
-            return Some(text.get(..end.unwrap_or(text.len())).unwrap_or_default().trim_end().to_owned());
-        }
+    let Some(quote @ ('"' | '\'')) = text.chars().next() else {
+        // A comment begins with a # after white space; one within a word belongs to it.
+        let end = text.match_indices('#').map(|(at, _)| at).find(|at| {
+            *at == 0 || text.get(..*at).is_some_and(|before| before.ends_with(char::is_whitespace))
+        });
+        return Some(text.get(..end.unwrap_or(text.len())).unwrap_or_default().trim_end().to_owned());
     };
     let mut value = String::new();
     let mut characters = text.chars().skip(1);

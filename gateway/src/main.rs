@@ -64,5 +64,5 @@ async fn reopen_on_hangup(mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         telemetry::sink::reopen();
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -39,12 +39,14 @@ pub enum Handler {
     Healthz,
     /// `GET /monitoring/ready`.
     Ready,
+    /// The pages that document the API, wherever they are.
+    Docs,
     /// Any other path.
     Other,
 }
 
 impl Handler {
-    const COUNT: usize = 14;
+    const COUNT: usize = 15;
 
     /// Label value: the path, `none` for paths that match no template.
     #[must_use]
@@ -63,6 +65,7 @@ impl Handler {
             Self::Models => "/v1/models",
             Self::Healthz => "/monitoring/healthz",
             Self::Ready => "/monitoring/ready",
+            Self::Docs => "/docs",
             Self::Other => "none",
         }
     }
@@ -84,20 +87,21 @@ impl Handler {
     /// Whether answers carry what tells of the request: all but those to probes.
     #[must_use]
     pub fn is_told(self) -> bool {
-        !matches!(self, Self::Healthz | Self::Ready)
+        !matches!(self, Self::Healthz | Self::Ready | Self::Docs)
     }
 
     /// The methods the path is meant for.
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Models | Self::GitlabModels | Self::Healthz | Self::Ready => Method::GET,
+            Self::Models | Self::GitlabModels | Self::Healthz | Self::Ready | Self::Docs => Method::GET,
             _ => Method::POST,
         }
     }
 }
 
-const HANDLERS: [Handler; Handler::COUNT] = [
+/// Every handler.
+pub(crate) const HANDLERS: [Handler; Handler::COUNT] = [
     Handler::GitlabCompletions,
     Handler::GitlabCodeCompletions,
     Handler::GitlabGenerations,
@@ -111,6 +115,7 @@ const HANDLERS: [Handler; Handler::COUNT] = [
     Handler::Models,
     Handler::Healthz,
     Handler::Ready,
+    Handler::Docs,
     Handler::Other,
 ];
 /// Statuses with a cell of their own; 499 stands for a client that left before it had an answer.

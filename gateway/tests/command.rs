@@ -72,3 +72,27 @@ fn print_config_tells_where_each_value_comes_from() {
     assert_eq!(shown["configuration"]["backends"]["canned"]["model"], "canned");
     assert!(!text(&printed.stdout).contains("hidden"));
 }
+
+#[test]
+fn complete_shows_what_was_sent_answered_and_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = VALID.replace("fake: {}", "fake: {text: \"a + b\"}");
+    std::fs::write(folder.path().join("c.yaml"), config).unwrap();
+    std::fs::write(folder.path().join("add.py"), "def add(a, b):\r\n    return \r\n").unwrap();
+    let tried = gateway(folder.path(), &["complete", "add.py:2:12", "--config", "c.yaml"], &[]);
+    let shown = text(&tried.stdout);
+    assert_eq!(tried.status.code(), Some(0), "{shown}{}", text(&tried.stderr));
+    for needle in [
+        "=== request to the backend",
+        "def add(a, b)",
+        "=== answer of the model",
+        "by canned",
+        "language python",
+        "=== completion, finish reason",
+    ] {
+        assert!(shown.contains(needle), "{needle}: {shown}");
+    }
+    let beyond = gateway(folder.path(), &["complete", "add.py:2:99", "--config", "c.yaml"], &[]);
+    assert_eq!(beyond.status.code(), Some(2));
+    assert!(text(&beyond.stderr).contains("column 12"), "{}", text(&beyond.stderr));
+}

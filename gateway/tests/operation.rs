@@ -1,5 +1,7 @@
 //! What an operator of the gateway is told: usage records, `/debug/requests`, ids, the access log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A story told in one piece is easier to follow than its parts.
+#![allow(clippy::too_many_lines)]
 
 mod support;
 
@@ -37,6 +39,15 @@ async fn records_of(file: &Path, id: &str) -> Vec<Value> {
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     read()
+}
+
+type Events = tokio::sync::mpsc::Sender<Result<Bytes, std::io::Error>>;
+
+/// The next stream that the backend is asked for, with its first event sent: the gateway answers when it has one.
+async fn begun(streams: &mut tokio::sync::mpsc::UnboundedReceiver<Events>) -> Events {
+    let stream = streams.recv().await.unwrap();
+    stream.send(Ok(Bytes::from(EVENT))).await.unwrap();
+    stream
 }
 
 async fn with_usage(url: &str) -> (Gateway, PathBuf, tempfile::TempDir) {
@@ -77,9 +88,7 @@ async fn every_way_a_request_can_end_leaves_exactly_one_usage_record() {
     assert_eq!((&whole[0]["backend"], &whole[0]["route"]), (&"b0".into(), &"r".into()));
 
     // Streamed to its end, without usage.
-    let response = ask("streamed", "/v1/chat/completions", CHAT).await;
-    let stream = streams.recv().await.unwrap();
-    stream.send(Ok(Bytes::from(EVENT))).await.unwrap();
+    let (response, stream) = tokio::join!(ask("streamed", "/v1/chat/completions", CHAT), begun(&mut streams));
     stream.send(Ok(Bytes::from("data: [DONE]\n\n"))).await.unwrap();
     drop(stream);
     Answer::read(response).await;
@@ -92,9 +101,8 @@ async fn every_way_a_request_can_end_leaves_exactly_one_usage_record() {
     assert!(streamed[0]["output_tokens"].as_u64().unwrap() > 0, "{}", streamed[0]);
 
     // The client leaves in the middle.
-    let mut response = ask("left", "/v1/chat/completions", CHAT).await;
-    let stream = streams.recv().await.unwrap();
-    stream.send(Ok(Bytes::from(EVENT))).await.unwrap();
+    let (mut response, _stream) =
+        tokio::join!(ask("left", "/v1/chat/completions", CHAT), begun(&mut streams));
     response.body_mut().frame().await.unwrap().unwrap();
     drop(response);
     let left = records_of(&file, "left").await;
@@ -102,9 +110,7 @@ async fn every_way_a_request_can_end_leaves_exactly_one_usage_record() {
     assert_eq!((&left[0]["outcome"], &left[0]["status_code"]), (&"canceled".into(), &200.into()));
 
     // The backend dies in the middle.
-    let response = ask("killed", "/v1/chat/completions", CHAT).await;
-    let stream = streams.recv().await.unwrap();
-    stream.send(Ok(Bytes::from(EVENT))).await.unwrap();
+    let (response, stream) = tokio::join!(ask("killed", "/v1/chat/completions", CHAT), begun(&mut streams));
     stream.send(Err(std::io::Error::other("killed"))).await.unwrap();
     Answer::read(response).await;
     let killed = records_of(&file, "killed").await;
@@ -264,7 +270,7 @@ async fn texts_are_logged_only_when_asked_for_by_name_and_the_start_says_so() {
     program.stop();
     let log = program.log();
     assert!(log.contains("PROMPTS AND ANSWERS ARE LOGGED"), "{log}");
-    let step =
-        log.lines().find(|line| line.contains("\"target\":\"content\"")).unwrap_or_else(|| panic!("{log}"));
-    assert!(step.contains("SECRET-PROMPT") && step.contains("SECRET-ANSWER"), "{step}");
+    let steps: Vec<&str> = log.lines().filter(|line| line.contains("\"target\":\"content\"")).collect();
+    assert!(steps.iter().any(|step| step.contains("SECRET-PROMPT")), "{steps:?}");
+    assert!(steps.iter().any(|step| step.contains("SECRET-ANSWER")), "{steps:?}");
 }

@@ -1,5 +1,7 @@
 //! Traces and usage records as a collector receives them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A story told in one piece is easier to follow than its parts.
+#![allow(clippy::too_many_lines)]
 
 mod support;
 

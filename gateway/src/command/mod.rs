@@ -2,6 +2,7 @@
 //! Each command is one file: its arguments as a `clap::Args`, and `run`, which prints its result to standard output and
 //! returns the exit code.
 
+mod complete;
 mod eval;
 mod keys;
 mod print_config;
@@ -47,6 +48,8 @@ pub enum Command {
     Keys(keys::Keys),
     /// Make a local issuer of tokens and a token, to try the authenticated path
     Token(token::Token),
+    /// Try a completion from a terminal, by the core that serves editors: what the backend is sent, what the model answers, what each step makes of it
+    Complete(Box<complete::Complete>),
     /// Show the settings and the configuration that would be in force, and where each value comes from; no secret is shown
     PrintConfig(Box<print_config::PrintConfig>),
     /// Ask a backend's server what it really does; without --free this costs a few tokens
@@ -61,6 +64,7 @@ impl Command {
             Self::Eval(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::Token(command) => command.run().await,
+            Self::Complete(command) => command.run(given).await,
             Self::PrintConfig(command) => command.run(given),
             Self::Probe(command) => command.run(given).await,
         }

@@ -1,13 +1,17 @@
 //! `print-config`: the settings and the configuration that would be in force, and where each value comes from. Neither
 //! holds a secret: those are files that the configuration only names.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use modelgate_api::v1alpha1::{DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT};
 use serde::Serialize;
 
 use super::{Given, misuse};
 use crate::args::{Args, Settings, Source};
 use crate::config;
 use crate::environment::Origin;
-use crate::legacy;
+use crate::legacy::{self, Parts};
 use crate::telemetry::sink::Destination;
 
 /// Arguments of `print-config`: those of serving, whose effect it shows.
@@ -81,117 +85,130 @@ fn text(printed: &Printed<'_>) -> Option<String> {
     Some(text)
 }
 
-fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<Setting> {
-    let environment = &given.environment;
-    let first = |names: &[&str]| names.iter().find_map(|name| environment.origin(name));
-    let row = |name: &'static str, value: String, origin: Origin| Setting {
-        name,
-        value,
-        origin: origin.to_string(),
-    };
-    // A flag or its variable, then the names of 2023.
-    let or = |flag: &'static str, names: &[&str], otherwise: Origin| match given.origin(flag) {
-        Origin::Default => first(names).unwrap_or(otherwise),
-        origin => origin,
-    };
-    let (http, metrics) = ports.unwrap_or((
-        modelgate_api::v1alpha1::DEFAULT_HTTP_PORT,
-        modelgate_api::v1alpha1::DEFAULT_METRICS_PORT,
-    ));
-    let source = match &settings.source {
-        Source::Path(path) => row("config", path.display().to_string(), given.origin("--config")),
-        Source::Legacy(_) => row(
-            "config",
-            "made from the environment".into(),
-            first(&["USE_FAKE_MODELS", "PALM_TEXT_PROJECT"]).unwrap_or(Origin::Default),
-        ),
-    };
-    let address =
-        |parts: (Option<std::net::IpAddr>, Option<u16>), hosts: &[&str], numbers: &[&str], field| {
-            let both: Vec<String> =
-                [parts.0.and_then(|_| first(hosts)), parts.1.and_then(|_| first(numbers))]
-                    .into_iter()
-                    .flatten()
-                    .map(|origin| origin.to_string())
-                    .collect();
-            if both.is_empty() { Origin::Configuration(field).to_string() } else { both.join(", ") }
-        };
-    let listen = match given.origin("--listen") {
-        Origin::Default => {
-            address(settings.listen_parts, &legacy::HTTP_HOST, &legacy::HTTP_PORT, "listeners.http.port")
-        }
-        origin => origin.to_string(),
-    };
-    let metrics_listen = match given.origin("--metrics-listen") {
-        Origin::Default => address(
-            settings.metrics_parts,
-            &legacy::METRICS_HOST,
-            &legacy::METRICS_PORT,
-            "listeners.metrics.port",
-        ),
-        origin => origin.to_string(),
-    };
-    let optional = |path: &Option<std::path::PathBuf>| {
-        path.as_ref().map_or_else(|| "-".into(), |path| path.display().to_string())
-    };
-    let mut rows = vec![
-        source,
-        Setting { name: "listen", value: settings.http_address(http).to_string(), origin: listen },
-        Setting {
-            name: "metrics-listen",
-            value: settings.metrics_address(metrics).to_string(),
-            origin: metrics_listen,
-        },
-        row("control-listen", settings.control_listen.to_string(), given.origin("--control-listen")),
-        row("debug-listen", settings.debug_listen.to_string(), given.origin("--debug-listen")),
-        row("secrets", settings.secrets.display().to_string(), given.origin("--secrets")),
-        row("models", optional(&settings.models), given.origin("--models")),
-        row("engine-bin", optional(&settings.engine_bin), given.origin("--engine-bin")),
-        row(
-            "log-format",
-            format!("{:?}", settings.log_format).to_lowercase(),
-            or("--log-format", &["LOG_FORMAT_JSON"], Origin::Default),
-        ),
-        row("log-level", settings.log_level.clone(), or("--log-level", &["LOG_LEVEL"], Origin::Default)),
-        row("log-file", optional(&settings.log_file), or("--log-file", &["LOG_TO_FILE"], Origin::Default)),
-        row(
-            "log-content",
-            if settings.log_content { "steps" } else { "none" }.into(),
-            or(
-                "--log-content",
-                if settings.log_content { &["LOG_CONTENT", "LOG_TO_FILE"] } else { &["LOG_CONTENT"] },
-                Origin::Default,
-            ),
-        ),
-        row(
-            "otlp-traces",
-            settings.otlp.as_ref().and_then(|otlp| otlp.traces.clone()).unwrap_or_else(|| "-".into()),
-            first(&["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])
-                .unwrap_or(Origin::Default),
-        ),
-        row("usage-log", usage_log(settings), given.origin("--usage-log")),
-        row("drain-grace", format!("{:?}", settings.drain_grace), given.origin("--drain-grace")),
-        row("drain-timeout", format!("{:?}", settings.drain_timeout), given.origin("--drain-timeout")),
-    ];
-    if matches!(settings.source, Source::Legacy(_)) {
-        let given = legacy::configured(&|name| environment.get(name));
-        rows.extend(given.into_iter().map(|(field, name, value)| {
-            row(field, value, environment.origin(name).unwrap_or(Origin::Default))
-        }));
+/// Makes rows of values and their origins.
+struct Rows<'a> {
+    given: &'a Given,
+    rows: Vec<Setting>,
+}
+
+impl Rows<'_> {
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they made for this row")]
+    fn add(&mut self, name: &'static str, value: impl ToString, origin: impl ToString) {
+        self.rows.push(Setting { name, value: value.to_string(), origin: origin.to_string() });
     }
-    rows.extend(
-        settings
-            .endpoints
-            .iter()
-            .map(|(name, url)| row("endpoint", format!("{name}={url}"), given.origin("--endpoint"))),
-    );
-    rows.extend(
-        settings
-            .model
-            .iter()
-            .map(|(name, file)| row("model", format!("{name}={}", file.display()), given.origin("--model"))),
-    );
-    rows
+
+    /// A value of a flag or its variable.
+    fn flag(&mut self, flag: &'static str, value: impl ToString) {
+        self.or(flag, value, &[]);
+    }
+
+    /// A value of a flag or its variable, else of the first of the names of 2023.
+    fn or(&mut self, flag: &'static str, value: impl ToString, names: &[&str]) {
+        let origin = match self.given.origin(flag) {
+            Origin::Default => self.first(names).unwrap_or(Origin::Default),
+            origin => origin,
+        };
+        self.add(flag.trim_start_matches('-'), value, origin);
+    }
+
+    fn first(&self, names: &[&str]) -> Option<Origin> {
+        names.iter().find_map(|name| self.given.environment.origin(name))
+    }
+
+    /// An address that may be put together from a host and a port.
+    fn address(
+        &mut self,
+        flag: &'static str,
+        value: SocketAddr,
+        parts: Parts,
+        names: [&[&str]; 2],
+        field: &'static str,
+    ) {
+        let origin = match self.given.origin(flag) {
+            Origin::Default => {
+                let [hosts, ports] = names;
+                let both = [parts.0.and_then(|_| self.first(hosts)), parts.1.and_then(|_| self.first(ports))];
+                let both: Vec<String> = both.into_iter().flatten().map(|origin| origin.to_string()).collect();
+                if both.is_empty() { Origin::Configuration(field).to_string() } else { both.join(", ") }
+            }
+            origin => origin.to_string(),
+        };
+        self.add(flag.trim_start_matches('-'), value, origin);
+    }
+}
+
+fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<Setting> {
+    let mut rows = Rows { given, rows: Vec::new() };
+    let (http, metrics) = ports.unwrap_or((DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT));
+    match &settings.source {
+        Source::Path(path) => rows.flag("--config", path.display()),
+        Source::Legacy(_) => {
+            rows.or("--config", "made from the environment", &["USE_FAKE_MODELS", "PALM_TEXT_PROJECT"]);
+        }
+    }
+    let (address, names) = (settings.http_address(http), [&legacy::HTTP_HOST[..], &legacy::HTTP_PORT[..]]);
+    rows.address("--listen", address, settings.listen_parts, names, "listeners.http.port");
+    let (address, names) =
+        (settings.metrics_address(metrics), [&legacy::METRICS_HOST[..], &legacy::METRICS_PORT[..]]);
+    rows.address("--metrics-listen", address, settings.metrics_parts, names, "listeners.metrics.port");
+    rows.flag("--control-listen", settings.control_listen);
+    rows.flag("--debug-listen", settings.debug_listen);
+    rows.flag("--secrets", settings.secrets.display());
+    rows.flag("--models", path(settings.models.as_ref()));
+    rows.flag("--engine-bin", path(settings.engine_bin.as_ref()));
+    if matches!(settings.source, Source::Legacy(_)) {
+        for (field, name, value) in legacy::configured(&|name| given.environment.get(name)) {
+            rows.add(field, value, given.environment.origin(name).unwrap_or(Origin::Default));
+        }
+    }
+    for (name, url) in &settings.endpoints {
+        rows.flag("--endpoint", format!("{name}={}", without_password(url)));
+    }
+    for (name, file) in &settings.model {
+        rows.flag("--model", format!("{name}={}", file.display()));
+    }
+    telemetry(settings, &mut rows);
+    rows.or("--docs-url", page(settings.docs.docs.as_deref()), &["FASTAPI_DOCS_URL"]);
+    rows.or("--redoc-url", page(settings.docs.redoc.as_deref()), &["FASTAPI_REDOC_URL"]);
+    rows.or("--openapi-url", page(settings.docs.openapi.as_deref()), &["FASTAPI_OPENAPI_URL"]);
+    rows.flag("--drain-grace", format!("{:?}", settings.drain_grace));
+    rows.flag("--drain-timeout", format!("{:?}", settings.drain_timeout));
+    rows.rows
+}
+
+fn telemetry(settings: &Settings, rows: &mut Rows<'_>) {
+    rows.or("--log-format", format!("{:?}", settings.log_format).to_lowercase(), &["LOG_FORMAT_JSON"]);
+    rows.or("--log-level", &settings.log_level, &["LOG_LEVEL"]);
+    rows.or("--log-file", path(settings.log_file.as_ref()), &["LOG_TO_FILE"]);
+    match settings.log_content {
+        true => rows.or("--log-content", "steps", &["LOG_CONTENT", "LOG_TO_FILE"]),
+        false => rows.or("--log-content", "none", &["LOG_CONTENT"]),
+    }
+    rows.flag("--usage-log", usage_log(settings));
+    let traces =
+        settings.otlp.as_ref().and_then(|otlp| otlp.traces.as_deref()).map_or("-".into(), without_password);
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    let origin = rows.first(&names).unwrap_or(Origin::Default);
+    rows.add("otlp-traces", traces, origin);
+}
+
+fn path(path: Option<&PathBuf>) -> String {
+    path.map_or_else(|| "-".into(), |path| path.display().to_string())
+}
+
+fn page(path: Option<&str>) -> &str {
+    path.unwrap_or("None")
+}
+
+/// An address without the user and password that it may hold.
+fn without_password(address: &str) -> String {
+    let Ok(mut url) = url::Url::parse(address) else { return address.to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return address.to_owned();
+    }
+    // An address that can have no user has none.
+    let _cannot = (url.set_username("***"), url.set_password(None));
+    url.to_string()
 }
 
 fn usage_log(settings: &Settings) -> String {

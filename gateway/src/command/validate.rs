@@ -26,7 +26,7 @@ impl Validate {
             match check(file.clone(), self.exposed) {
                 Ok(summary) => println!("{}: {summary}", file.display()),
                 Err(found) => {
-                    faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", file.display())))
+                    faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", file.display())));
                 }
             }
         }

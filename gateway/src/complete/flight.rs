@@ -22,7 +22,6 @@ use crate::metrics::Outcome;
 use crate::pipeline::{dispatch, prompt};
 use crate::server::facts;
 use crate::server::record::Record;
-use crate::telemetry::content;
 
 /// What a generation came to.
 #[derive(Debug)]
@@ -176,6 +175,11 @@ async fn make(
     progress.enter(Phase::Queue);
     let upstream = dispatch::send(&order.route, &rendered, record).await?;
     progress.enter(Phase::FirstToken);
+    if record.wants_steps()
+        && let Ok(request) = rendered.request_to(upstream.permit.backend(), upstream.permit.endpoint())
+    {
+        record.note_step("request to the backend", "", &request.body().text());
+    }
     let mut reader = Reader::new(upstream, &order.route, dispatch::deadline(&order.route, record.began));
     let making = Arc::clone(order);
     let cleaner = core.pool.run(move || Arc::new(Cleaner::new(&making))).await?;
@@ -196,14 +200,15 @@ async fn make(
     };
     let raw = raws.first().map(|raw| raw.text.clone()).unwrap_or_default();
     let cleaned = core.pool.run(move || cleaner.clean(&raws)).await?;
-    for step in cleaned.steps {
-        gateway.metrics.completion.step(step);
+    let changed: Vec<&str> = cleaned.steps.iter().map(|step| step.name()).collect();
+    for step in &cleaned.steps {
+        gateway.metrics.completion.step(*step);
     }
     record.note_phase(facts::Phase::Postprocess);
     let choices = cleaned.choices;
     let shown = choices.first().map_or("", |choice| choice.text.as_str());
-    content::step(&record.request_id, "model", &order.task.document.prefix, &raw);
-    content::step(&record.request_id, "shown", &raw, shown);
+    record.note_step("answer of the model", &order.task.document.prefix, &raw);
+    record.note_step(&format!("post-processing ({})", changed.join(", ")), &raw, shown);
     let outcome = match &broken {
         None => Outcome::Success,
         Some(GatewayError::UpstreamTimeout(_)) => Outcome::Timeout,

@@ -12,6 +12,7 @@ use crate::error::GatewayError;
 use crate::limits;
 use crate::pipeline::respond::{self, Asked, Reply};
 use crate::pipeline::{self, parse};
+use crate::series::Handler;
 use crate::server::Connection;
 use crate::server::body::ResponseBody;
 use crate::server::ids;
@@ -34,7 +35,10 @@ pub async fn serve(
         // The backend's spans stand below ours.
         context.tell(&mut parts.headers);
     }
-    record.handler = parse::handler(parts.uri.path(), &snapshot);
+    record.handler = match gateway.docs.has(parts.uri.path()) {
+        true => Handler::Docs,
+        false => parse::handler(parts.uri.path(), &snapshot),
+    };
     record.set_operation_of_handler();
     record.set_client(snapshot.proxies.client(connection.peer, &parts.headers));
     let asked = Asked::new(&parts, record.handler, &snapshot);

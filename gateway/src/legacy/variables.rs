@@ -22,7 +22,7 @@ const CONFIGURING: [(&str, &str); 15] = [
 ];
 
 /// Variables that set flags.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 12] = [
     "FASTAPI_API_HOST",
     "FASTAPI_API_PORT",
     "FASTAPI_METRICS_HOST",
@@ -32,13 +32,13 @@ const FLAGS: [&str; 9] = [
     "LOG_LEVEL",
     "LOG_FORMAT_JSON",
     "LOG_TO_FILE",
+    "FASTAPI_DOCS_URL",
+    "FASTAPI_OPENAPI_URL",
+    "FASTAPI_REDOC_URL",
 ];
 
 /// Variables that have nothing to do here, and why.
-const NOT_APPLICABLE: [(&str, &str); 15] = [
-    ("FASTAPI_DOCS_URL", "the gateway serves no page to try requests from"),
-    ("FASTAPI_OPENAPI_URL", "the gateway serves no API description; docs/gitlab.md is one"),
-    ("FASTAPI_REDOC_URL", "the gateway serves no API description; docs/gitlab.md is one"),
+const NOT_APPLICABLE: [(&str, &str); 12] = [
     ("API_EXTERNAL_PORT", "it is the compose file's"),
     ("METRICS_EXTERNAL_PORT", "it is the compose file's"),
     (
@@ -79,21 +79,10 @@ pub fn configured(env: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, &'
     CONFIGURING.iter().filter_map(given).collect()
 }
 
-/// Tells of variables that are given and have nothing to do here; values at which the gateway of 2023 would have gone
-/// wrong are mistakes.
-pub fn not_applicable(
-    env: &dyn Fn(&str) -> Option<String>,
-    faults: &mut Vec<String>,
-    warnings: &mut Vec<String>,
-) {
+/// Tells of variables that are given and have nothing to do here.
+pub fn not_applicable(env: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<String>) {
     for (name, why) in NOT_APPLICABLE {
         let Some(value) = env(name) else { continue };
-        if name.starts_with("FASTAPI_") && !value.is_empty() && !value.starts_with('/') {
-            faults.push(format!(
-                "{name}={value}: must begin with / or be left out; a .env file knows text alone, so None is the text \"None\""
-            ));
-            continue;
-        }
         let off = name == "USE_LOCAL_CACHE" && super::truth(&value) == Some(true);
         if !off {
             warnings.push(format!("{name} has no effect: {why}"));
@@ -135,18 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn none_as_text_is_explained_and_what_has_no_effect_is_told() {
-        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    fn what_has_no_effect_is_told() {
+        let mut warnings = Vec::new();
         let env = |name: &str| match name {
-            "FASTAPI_DOCS_URL" => Some("None".to_owned()),
-            "FASTAPI_REDOC_URL" => Some("/redoc".to_owned()),
+            "SNOWPLOW_ENDPOINT" => Some("https://collector.example".to_owned()),
             "USE_LOCAL_CACHE" => Some("True".to_owned()),
             "GITLAB_API_URL" => Some("https://gitlab.com/api/v4/".to_owned()),
             _ => None,
         };
-        not_applicable(&env, &mut faults, &mut warnings);
-        assert!(faults.len() == 1 && faults[0].contains("FASTAPI_DOCS_URL"), "{faults:?}");
+        not_applicable(&env, &mut warnings);
         let names: Vec<&str> = warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-        assert_eq!(names, ["FASTAPI_REDOC_URL", "GITLAB_API_URL"]);
+        assert_eq!(names, ["GITLAB_API_URL", "SNOWPLOW_ENDPOINT"]);
     }
 }

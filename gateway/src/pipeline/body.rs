@@ -25,6 +25,12 @@ impl RequestBody {
         Self { pieces }
     }
 
+    /// All of it, for whoever asked to see it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.pieces.concat()).into_owned()
+    }
+
     /// Of one piece.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {

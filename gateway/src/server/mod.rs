@@ -4,6 +4,7 @@ pub mod body;
 pub mod client;
 pub mod control;
 pub mod debug;
+pub mod docs;
 pub mod drain;
 pub mod facts;
 pub mod failover;

@@ -2,7 +2,7 @@
 //! answer has ended. The response body owns it, so a stream is accounted when it ends, and one that nobody reads to its end
 //! is `canceled`. Stages add what they know by the methods here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
@@ -23,6 +23,7 @@ use crate::dialect::openai::Usage;
 use crate::limit::Ticket;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::series::{BackendSeries, Handler};
+use crate::telemetry::content;
 use crate::trace::Context;
 
 /// Status in metrics of a request whose client left before it had an answer.
@@ -57,9 +58,21 @@ pub struct Record {
     ticket: Option<Ticket>,
     phases: Phases,
     facts: Facts,
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
     trace: Option<Context>,
     /// Absent for an account beside the request's own, which writes nothing.
     busy: Option<Busy>,
+}
+
+/// What a step made of a text.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// The text before it.
+    pub before: String,
+    /// The text after it.
+    pub after: String,
 }
 
 /// The request's head, in the memory it came in.
@@ -117,6 +130,7 @@ impl Record {
             ticket: None,
             phases: Phases::new(began),
             facts: Facts::default(),
+            steps: None,
             trace: gateway.reports.trace(&request.headers),
             busy: Some(connection.activity.begin(request.version)),
         }
@@ -145,6 +159,7 @@ impl Record {
             ticket: None,
             phases: Phases::new(Instant::now()),
             facts: Facts::default(),
+            steps: self.steps.clone(),
             trace: self.trace,
             busy: None,
         }
@@ -175,6 +190,7 @@ impl Record {
             Handler::GitlabToken
             | Handler::GitlabModels
             | Handler::Models
+            | Handler::Docs
             | Handler::Healthz
             | Handler::Ready
             | Handler::Other => None,
@@ -237,6 +253,12 @@ impl Record {
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.backend.as_ref().map(|backend| backend.name.as_str())
+    }
+
+    /// The backend that answers it.
+    #[must_use]
+    pub fn answering(&self) -> Option<&Arc<Backend>> {
+        self.backend.as_ref()
     }
 
     /// What the backend says it used.
@@ -327,6 +349,37 @@ impl Record {
     pub fn note_output(&mut self, given: &str, kept: &str, score: Option<f64>) {
         self.facts.output_length = Some((given.chars().count(), kept.chars().count()));
         self.facts.output_score = score;
+    }
+
+    /// Keeps the texts of steps, for whoever tries a completion; nothing else ever does.
+    pub fn keep_steps(&mut self) {
+        self.steps = Some(Arc::default());
+    }
+
+    /// The texts of steps, where they were kept.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        let steps = self.steps.take();
+        steps
+            .map(|steps| std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
+    }
+
+    /// Whether anybody asks for texts; asked before one is made for it.
+    #[must_use]
+    pub fn wants_steps(&self) -> bool {
+        self.steps.is_some() || content::is_on()
+    }
+
+    /// What a step made of a text: for the log where texts were asked for by name, and for whoever tries a completion.
+    pub fn note_step(&self, name: &str, before: &str, after: &str) {
+        content::step(&self.request_id, name, before, after);
+        if let Some(steps) = &self.steps {
+            steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step {
+                name: name.into(),
+                before: before.into(),
+                after: after.into(),
+            });
+        }
     }
 
     /// Symbols of the file that went into the prompt.

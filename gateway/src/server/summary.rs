@@ -134,11 +134,7 @@ impl Summary {
         let facts = &self.facts;
         let host = self.told.host.as_deref().unwrap_or_default();
         let mut fields = Map::new();
-        let mut put = |name: &str, value: Value| {
-            if !value.is_null() {
-                fields.insert(name.into(), value);
-            }
-        };
+        let mut put = |name: &str, value: Value| fields.insert(name.into(), value);
         put("url", json!(format!("http://{host}{}", self.path)));
         put("path", json!(self.path));
         put("handler", json!(self.handler.as_str()));
@@ -191,6 +187,7 @@ impl Summary {
         put("attempts", json!((facts.attempts.len() > 1).then_some(facts.attempts.len())));
         put("input_tokens", json!(self.usage.map(|usage| usage.prompt_tokens)));
         put("output_tokens", json!(self.usage.map(|usage| usage.completion_tokens)));
+        fields.retain(|_, value| !value.is_null());
         fields
     }
 
