@@ -2,19 +2,21 @@
 //! answer has ended. The response body owns it, so a stream is accounted when it ends, and one that nobody reads to its end
 //! is `canceled`. Stages add what they know by the methods here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod head;
+mod notes;
+
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::HeaderName;
 
 use super::Connection;
-use super::facts::{Attempt, Facts, Limited, Phase, Phases, short};
+use super::facts::{Facts, Phase, Phases, short};
 use super::ids::Ids;
 use super::in_flight::Slot;
 use super::io::Busy;
 use super::reports::Reports;
-use super::summary::{Summary, Told};
+use super::summary::Summary;
 use crate::app::Gateway;
 use crate::backend::Backend;
 use crate::caller::Caller;
@@ -23,13 +25,12 @@ use crate::dialect::openai::Usage;
 use crate::limit::Ticket;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::series::{BackendSeries, Handler};
-use crate::telemetry::content;
 use crate::trace::Context;
+use head::{Head, TOLD, bounded, told, version};
+pub use notes::Step;
 
 /// Status in metrics of a request whose client left before it had an answer.
 const CLIENT_GONE: u16 = 499;
-/// Bytes of a header's value or a path that are kept.
-const TEXT_BYTES: usize = 256;
 
 /// The account.
 pub struct Record {
@@ -63,31 +64,6 @@ pub struct Record {
     /// Absent for an account beside the request's own, which writes nothing.
     busy: Option<Busy>,
 }
-
-/// What a step made of a text.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Its name.
-    pub name: String,
-    /// The text before it.
-    pub before: String,
-    /// The text after it.
-    pub after: String,
-}
-
-/// The request's head, in the memory it came in.
-#[derive(Clone)]
-struct Head {
-    time: SystemTime,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    client_request_id: Option<String>,
-    gateway: String,
-    client: std::net::SocketAddr,
-}
-
 impl Record {
     /// Begins the account of a request.
     #[must_use]
@@ -99,7 +75,7 @@ impl Record {
         ids: Ids,
     ) -> Self {
         let began = Instant::now();
-        let told = |name: &HeaderName| Some((name.clone(), request.headers.get(name)?.clone()));
+        let kept = |name: &HeaderName| Some((name.clone(), request.headers.get(name)?.clone()));
         Self {
             began,
             handler: Handler::Other,
@@ -113,7 +89,7 @@ impl Record {
                 uri: request.uri.clone(),
                 version: request.version,
                 // Values share the memory that the head was read into; nothing is copied.
-                headers: TOLD.iter().filter_map(told).collect(),
+                headers: TOLD.iter().filter_map(kept).collect(),
                 client_request_id: ids.client_request_id,
                 gateway: snapshot.config.gateway.clone(),
                 client: connection.peer,
@@ -295,147 +271,6 @@ impl Record {
         self.usage = usage.or(self.usage);
     }
 
-    /// What passed since the last call of this was `phase`.
-    pub fn note_phase(&mut self, phase: Phase) {
-        self.phases.end(phase);
-    }
-
-    /// This route takes it, for this model.
-    pub fn note_route(&mut self, route: &str, model: Option<&str>) {
-        self.facts.route = Some(short(route));
-        self.facts.model_asked = model.map(short);
-    }
-
-    /// A backend that could answer: `verdict` is `chosen` or why not, `score` what it was weighed by.
-    pub fn note_candidate(&mut self, backend: &str, verdict: &'static str, score: Option<f64>) {
-        self.facts.add_candidate(backend, verdict, score);
-    }
-
-    /// Why the backend that was chosen was chosen.
-    pub fn note_because(&mut self, reason: &'static str) {
-        self.facts.because = Some(reason);
-    }
-
-    /// A sending to a backend that began at `began` has its head, or has failed: `result` is `ok` or the reason.
-    pub fn note_attempt(
-        &mut self,
-        backend: &str,
-        endpoint: Option<&str>,
-        began: Instant,
-        result: &'static str,
-    ) {
-        let milliseconds = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-        self.facts.add_attempt(Attempt {
-            backend: short(backend),
-            endpoint: endpoint.map(short),
-            result,
-            began_ms: milliseconds(self.began, began),
-            took_ms: milliseconds(began, Instant::now()),
-        });
-    }
-
-    /// A limit refused or delayed it.
-    pub fn note_limit(&mut self, limit: &str, by: &'static str, resets_in_s: Option<f64>) {
-        self.facts.limited = Some(Limited { limit: short(limit), by, resets_in_s });
-    }
-
-    /// Text before and after the cursor, of which only lengths are kept.
-    pub fn note_prompt(&mut self, prefix: &str, suffix: Option<&str>) {
-        self.facts.prompt_length = Some((prefix.chars().count(), prefix.trim().chars().count()));
-        self.facts.suffix_length = suffix.map(|suffix| suffix.chars().count());
-    }
-
-    /// The completion as the model gave it and as the client gets it, of which only lengths are kept.
-    pub fn note_output(&mut self, given: &str, kept: &str, score: Option<f64>) {
-        self.facts.output_length = Some((given.chars().count(), kept.chars().count()));
-        self.facts.output_score = score;
-    }
-
-    /// Keeps the texts of steps, for whoever tries a completion; nothing else ever does.
-    pub fn keep_steps(&mut self) {
-        self.steps = Some(Arc::default());
-    }
-
-    /// The texts of steps, where they were kept.
-    pub fn take_steps(&mut self) -> Vec<Step> {
-        let steps = self.steps.take();
-        steps
-            .map(|steps| std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner)))
-            .unwrap_or_default()
-    }
-
-    /// Whether anybody asks for texts; asked before one is made for it.
-    #[must_use]
-    pub fn wants_steps(&self) -> bool {
-        self.steps.is_some() || content::is_on()
-    }
-
-    /// What a step made of a text: for the log where texts were asked for by name, and for whoever tries a completion.
-    pub fn note_step(&self, name: &str, before: &str, after: &str) {
-        content::step(&self.request_id, name, before, after);
-        if let Some(steps) = &self.steps {
-            steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step {
-                name: name.into(),
-                before: before.into(),
-                after: after.into(),
-            });
-        }
-    }
-
-    /// Symbols of the file that went into the prompt.
-    pub fn note_symbols(&mut self, count: usize) {
-        self.facts.symbols = Some(count);
-    }
-
-    /// Language of the file.
-    pub fn note_language(&mut self, language: Option<&'static str>) {
-        self.facts.language = language;
-    }
-
-    /// Project that it is for.
-    pub fn note_project(&mut self, id: Option<i64>) {
-        self.facts.project_id = id;
-    }
-
-    /// Experiments that took part.
-    pub fn note_experiments(&mut self, experiments: &[(String, i64)]) {
-        self.facts.experiments =
-            experiments.iter().take(8).map(|(name, variant)| (short(name), *variant)).collect();
-    }
-
-    /// A stream is asked for.
-    pub fn note_stream(&mut self, stream: bool) {
-        self.facts.stream = stream;
-    }
-
-    /// A backend failed with this status.
-    pub fn note_model_status(&mut self, status: u16) {
-        self.facts.model_status = Some(status);
-    }
-
-    /// It was answered from there, without a backend of its own.
-    pub fn note_cache(&mut self, whence: &'static str) {
-        self.facts.cache = Some(whence);
-    }
-
-    /// Bytes of the body that a backend is sent.
-    pub fn note_request_bytes(&mut self, bytes: usize) {
-        self.facts.request_bytes = bytes as u64;
-    }
-
-    /// A piece of the backend's answer of this many bytes is there.
-    pub fn note_piece(&mut self, bytes: usize) {
-        self.facts.answer.0 += bytes as u64;
-        self.facts.answer.1 += 1;
-        if self.first_piece.is_none() {
-            let now = Instant::now();
-            self.first_piece = Some(now);
-            if let Some(backend) = &self.backend {
-                backend.series.first_token.observe((now - self.began).as_secs_f64());
-            }
-        }
-    }
-
     fn write(&mut self) {
         let last = if self.backend.is_some() { Phase::Answer } else { Phase::Postprocess };
         self.phases.end(last);
@@ -488,45 +323,5 @@ impl Drop for Record {
         if self.busy.is_some() {
             self.write();
         }
-    }
-}
-
-const INSTANCE_ID: HeaderName = HeaderName::from_static("x-gitlab-instance-id");
-const GLOBAL_USER_ID: HeaderName = HeaderName::from_static("x-gitlab-global-user-id");
-const REALM: HeaderName = HeaderName::from_static("x-gitlab-realm");
-const HOST_NAME: HeaderName = HeaderName::from_static("x-gitlab-host-name");
-const GITLAB_VERSION: HeaderName = HeaderName::from_static("x-gitlab-version");
-const LANGUAGE_SERVER: HeaderName = HeaderName::from_static("x-gitlab-language-server-version");
-/// Headers whose values are logged.
-const TOLD: [HeaderName; 8] =
-    [HOST, USER_AGENT, INSTANCE_ID, GLOBAL_USER_ID, REALM, HOST_NAME, GITLAB_VERSION, LANGUAGE_SERVER];
-
-fn told(head: &Head) -> Told {
-    // A value that is no visible ASCII is left out: it could disturb a log.
-    let text = |name: &HeaderName| {
-        head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(bounded)
-    };
-    Told {
-        user_agent: text(&USER_AGENT),
-        instance_id: text(&INSTANCE_ID),
-        global_user_id: text(&GLOBAL_USER_ID),
-        realm: text(&REALM),
-        host_name: text(&HOST_NAME),
-        gitlab_version: text(&GITLAB_VERSION),
-        language_server_version: text(&LANGUAGE_SERVER),
-        host: head.uri.authority().map(|authority| bounded(authority.as_str())).or_else(|| text(&HOST)),
-    }
-}
-
-/// A text of ASCII cut to what is kept.
-fn bounded(text: &str) -> String {
-    text.get(..text.len().min(TEXT_BYTES)).unwrap_or_default().to_owned()
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
     }
 }
