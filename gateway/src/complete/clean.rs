@@ -1,8 +1,8 @@
 //! The model's answers → what an editor shows, by the steps of `modelgate_completion::post`. All of it parses, so it is work
 //! for the pool, never for the threads that serve connections.
 
-use std::collections::BTreeSet;
-
+use modelgate_api::contract::PostProcessConfig;
+use modelgate_api::v1alpha1::{CommentOnly, PostProcessStep};
 use modelgate_completion::Document;
 use modelgate_completion::post::{
     self, Candidate, Incremental, Input, Mode, Policy, Processed, Progress as Decided, Step, clean_end, rank,
@@ -32,11 +32,11 @@ impl Cleaner {
     pub(super) fn new(order: &Order) -> Self {
         let source = &order.task.document;
         let identifier = source.language_identifier.as_deref();
-        let mut policy = Policy::default();
+        let mut policy = policy(&order.post_process);
         if order.task.prompt.is_some() {
             // A prompt of the client's own: its answer need not fit the file. Only what is never wanted goes.
             let kept = [Step::SpecialTokens, Step::StopWords, Step::Rewrite, Step::WhiteSpace];
-            policy.off = BTreeSet::from_iter(Step::ALL.into_iter().filter(|step| !kept.contains(step)));
+            policy.off.extend(Step::ALL.into_iter().filter(|step| !kept.contains(step)));
         }
         Self {
             document: Document::new(&source.prefix, &source.suffix, &source.file_name, identifier),
@@ -103,6 +103,31 @@ impl Cleaner {
                 Some(done)
             }
         }
+    }
+}
+
+/// What the configuration wants done.
+fn policy(config: &PostProcessConfig) -> Policy {
+    Policy {
+        off: config.skip.iter().map(|step| left_out(*step)).collect(),
+        min_length: usize::try_from(config.min_length).unwrap_or(usize::MAX),
+        drop_comment_only: config.comment_only == CommentOnly::Drop,
+        ..Policy::default()
+    }
+}
+
+fn left_out(step: PostProcessStep) -> Step {
+    match step {
+        PostProcessStep::Rewrite => Step::Rewrite,
+        PostProcessStep::Repetition => Step::Repetition,
+        PostProcessStep::Reflection => Step::Reflection,
+        PostProcessStep::SuffixOverlap => Step::SuffixOverlap,
+        PostProcessStep::Brackets => Step::Brackets,
+        PostProcessStep::Scope => Step::Scope,
+        PostProcessStep::Truncation => Step::Truncation,
+        PostProcessStep::Indentation => Step::Indentation,
+        PostProcessStep::Filter => Step::Filter,
+        PostProcessStep::WhiteSpace => Step::WhiteSpace,
     }
 }
 

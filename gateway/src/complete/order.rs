@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use modelgate_api::contract::ExperimentConfig;
+use modelgate_api::contract::{ExperimentConfig, PostProcessConfig};
 use modelgate_api::v1alpha1::SuffixScope;
 use sha2::{Digest, Sha256};
 
@@ -26,6 +26,8 @@ pub(crate) struct Order {
     pub experiments: Vec<(String, i64)>,
     /// Time for the whole, from the request's head.
     pub deadline: Duration,
+    /// What is done with an answer.
+    pub post_process: PostProcessConfig,
     /// Equal for requests that may share one generation.
     pub key: Key,
     /// Equal for requests that differ in the text before the cursor alone.
@@ -70,6 +72,7 @@ impl Order {
             prompt_budget,
             experiments,
             deadline,
+            post_process: config.post_process.clone(),
             key,
             place,
             editor,
