@@ -50,7 +50,7 @@ pub struct Caller {
     pub namespaces: Vec<String>,
     /// `scopes`.
     pub scopes: Vec<String>,
-    /// `third_party_ai_features_enabled`, false when absent; `None` for callers without a GitLab token.
+    /// `third_party_ai_features_enabled`; `None` where the token does not say it.
     pub third_party_ai: Option<bool>,
     /// Models that the caller may ask for; empty means all. A trailing `*` stands for any ending.
     pub models: Vec<String>,

@@ -1,6 +1,8 @@
 //! What can go wrong with a request, once: status, reason label, outcome, and whether another endpoint may be tried.
 //! `pipeline::respond` turns it into a body in the caller's protocol.
 
+mod auth_failure;
+
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -8,12 +10,10 @@ use http::{HeaderValue, StatusCode};
 
 use crate::backend::circuit;
 use crate::dialect::{Fault, Unsupported};
-use crate::gitlab::AuthError;
-use crate::keys::KeyRefusal;
 use crate::limit::Limited;
 use crate::metrics::Outcome;
-use crate::oidc::Refusal;
 use crate::routing::retry_after;
+pub use auth_failure::AuthFailure;
 
 /// Why a request was not answered as asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -135,63 +135,6 @@ pub enum GatewayError {
     /// A fault of the gateway itself.
     #[error("internal error")]
     Internal,
-}
-
-/// Why nobody was let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthFailure {
-    /// The headers carry no usable token.
-    Headers(AuthError),
-    /// The token was refused.
-    Token(Refusal),
-    /// The API key was refused.
-    Key(KeyRefusal),
-}
-
-impl AuthFailure {
-    /// Every label, so that each series exists from the start.
-    pub const LABELS: [&'static str; 21] = [
-        "header_missing",
-        "header_malformed",
-        "token_type",
-        "header_mismatch",
-        "not_bound",
-        "too_long",
-        "malformed",
-        "header",
-        "algorithm",
-        "unknown_issuer",
-        "unknown_key",
-        "ambiguous_key",
-        "signature",
-        "expired",
-        "not_yet_valid",
-        "audience",
-        "claim",
-        "keys_unavailable",
-        "key_unknown",
-        "key_expired",
-        "keys_file_unavailable",
-    ];
-
-    /// The same in the words of GitLab's contract, which tells nothing about the token.
-    #[must_use]
-    pub fn in_gitlabs_words(self) -> AuthError {
-        match self {
-            Self::Headers(error) => error,
-            Self::Token(_) | Self::Key(_) => AuthError::Forbidden,
-        }
-    }
-
-    /// Label value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Headers(error) => error.reason(),
-            Self::Token(refusal) => refusal.reason(),
-            Self::Key(refusal) => refusal.reason(),
-        }
-    }
 }
 
 impl From<Unsupported> for GatewayError {

@@ -213,7 +213,7 @@ impl Parsed<'_> {
             instance_uid: claims.gitlab_instance_uid.clone(),
             namespaces: claims.namespaces(),
             scopes: claims.scopes.clone().unwrap_or_default(),
-            third_party_ai: Some(claims.third_party_ai_features_enabled.unwrap_or(false)),
+            third_party_ai: claims.third_party_ai_features_enabled,
             models: Vec::new(),
             expires_at,
         }
