@@ -168,7 +168,7 @@ pub enum Source {
     /// A file or folder, watched.
     Path(PathBuf),
     /// The environment names of GitLab's gateway of 2023.
-    Legacy(Legacy),
+    Legacy(Box<Legacy>),
 }
 
 impl Args {
@@ -273,7 +273,7 @@ fn source(
         return Source::Path(path);
     }
     if let Some(legacy) = Legacy::from_env(env, faults) {
-        return Source::Legacy(legacy);
+        return Source::Legacy(Box::new(legacy));
     }
     faults.push("--config is missing: give a configuration file or a folder with manifests (see examples/), or USE_FAKE_MODELS=true with AUTH_BYPASS_EXTERNAL=true to try it, or PALM_TEXT_PROJECT for models of Vertex AI".into());
     Source::Path(PathBuf::new())

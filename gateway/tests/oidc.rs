@@ -28,7 +28,7 @@ async fn claims_are_read_strictly() {
     );
     assert_eq!(subject.tenant.len(), 32);
     let plain = verifier.verify(&issuer.token(json!({}))).await.unwrap();
-    assert_eq!((plain.realm.as_deref(), plain.third_party_ai), (None, Some(false)));
+    assert_eq!((plain.realm.as_deref(), plain.third_party_ai), (None, None));
 
     let longer: Vec<String> = (0..200).map(|index| format!("other-{index}")).chain(["ours".into()]).collect();
     for (changes, expected) in [

@@ -60,3 +60,36 @@ impl AuthFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_not_being_let_in_has_a_series() {
+        let failures = [
+            AuthFailure::Headers(AuthError::Missing),
+            AuthFailure::Headers(AuthError::Malformed),
+            AuthFailure::Headers(AuthError::TokenType),
+            AuthFailure::Headers(AuthError::Mismatch("")),
+            AuthFailure::Headers(AuthError::NotBound),
+            AuthFailure::Token(Refusal::TooLong),
+            AuthFailure::Token(Refusal::Malformed("")),
+            AuthFailure::Token(Refusal::Header("")),
+            AuthFailure::Token(Refusal::Algorithm),
+            AuthFailure::Token(Refusal::UnknownIssuer),
+            AuthFailure::Token(Refusal::UnknownKey),
+            AuthFailure::Token(Refusal::AmbiguousKey),
+            AuthFailure::Token(Refusal::Signature),
+            AuthFailure::Token(Refusal::Expired),
+            AuthFailure::Token(Refusal::NotYetValid),
+            AuthFailure::Token(Refusal::Audience),
+            AuthFailure::Token(Refusal::Claim),
+            AuthFailure::Token(Refusal::Unavailable),
+            AuthFailure::Key(KeyRefusal::Unknown),
+            AuthFailure::Key(KeyRefusal::Expired),
+            AuthFailure::Key(KeyRefusal::Unavailable),
+        ];
+        assert_eq!(failures.map(AuthFailure::as_str), AuthFailure::LABELS);
+    }
+}
