@@ -63,23 +63,29 @@ async fn reload(gateway: &Gateway, yaml: &str, reason: &str) {
     gateway.until(|state| state["configHash"] != before && state["backends"][0]["reason"] == reason).await;
 }
 
-#[tokio::test]
-async fn a_rollout_a_wake_up_and_a_limit_open_none_of_the_language_servers_breakers() {
-    let mut breakers = Breakers::default();
-    let mut outcomes = Vec::new();
-    let mut ask = async |gateway: &Gateway, when: &str, distinct: usize| {
+/// An editor that types on while backends come and go.
+#[derive(Default)]
+struct Editor {
+    breakers: Breakers,
+    outcomes: Vec<(String, String)>,
+}
+
+impl Editor {
+    async fn ask(&mut self, gateway: &Gateway, when: &str, distinct: usize) {
         // Each keystroke is another request, so nothing is answered from an earlier one.
         let answer =
             gateway.post("/v2/completions", &REQUEST.replace("x = ", &format!("x{distinct} = "))).await;
-        breakers.see(when, &answer);
+        self.breakers.see(when, &answer);
         let outcome = answer.header("x-modelgate-outcome").to_owned();
         if outcome != "success" {
             assert_eq!(answer.json()["choices"], json!([]), "{when}: {answer:?}");
         }
-        outcomes.push((when.to_owned(), outcome));
-    };
+        self.outcomes.push((when.to_owned(), outcome));
+    }
+}
 
-    // A rollout: the only pod answers that it ends, then refuses connections; another comes at another address.
+/// The only pod answers that it ends, then refuses connections; another comes at another address.
+async fn through_a_rollout(editor: &mut Editor, new: &Upstream) -> Gateway {
     let ending = Arc::new(AtomicBool::new(false));
     let ends = Arc::clone(&ending);
     let old = Upstream::start(move |_| {
@@ -91,49 +97,62 @@ async fn a_rollout_a_wake_up_and_a_limit_open_none_of_the_language_servers_break
     .await;
     let gateway = Gateway::start(&rendered("one", &pods("localhost", old.at.port()))).await;
     gateway.until(|state| state["backends"][0]["healthy"] == true).await;
-    ask(&gateway, "before the rollout", 0).await;
+    editor.ask(&gateway, "before the rollout", 0).await;
     ending.store(true, Ordering::Release);
     for at in 1..4 {
-        ask(&gateway, "while the old pod ends", at).await;
+        editor.ask(&gateway, "while the old pod ends", at).await;
     }
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     reload(&gateway, &rendered("gone", &pods("localhost", closed.port())), "Unreachable").await;
     for at in 4..7 {
-        ask(&gateway, "between the pods", at).await;
+        editor.ask(&gateway, "between the pods", at).await;
     }
-    let new = upstream().await;
     reload(&gateway, &rendered("two", &pods("localhost", new.at.port())), "Healthy").await;
-    ask(&gateway, "after the rollout", 7).await;
+    editor.ask(&gateway, "after the rollout", 7).await;
+    gateway
+}
 
-    // A model at zero that wakes.
-    reload(&gateway, &rendered("three", &pods("nothing.invalid", 1)), "NoEndpoints").await;
+/// A model at zero that wakes.
+async fn through_a_wake_up(editor: &mut Editor, gateway: &Gateway, new: &Upstream) {
+    reload(gateway, &rendered("three", &pods("nothing.invalid", 1)), "NoEndpoints").await;
     let began = Instant::now();
     for at in 8..12 {
-        ask(&gateway, "at zero", at).await;
+        editor.ask(gateway, "at zero", at).await;
     }
     assert!(began.elapsed() < Duration::from_secs(20), "a minute is expected, so nobody waits for it");
     let state = gateway.until(|state| state["backends"][0]["demand"].as_u64() >= Some(4)).await;
     assert_eq!(state["backends"][0]["held"], 0);
-    reload(&gateway, &rendered("four", &pods("localhost", new.at.port())), "Healthy").await;
-    ask(&gateway, "awake", 12).await;
+    reload(gateway, &rendered("four", &pods("localhost", new.at.port())), "Healthy").await;
+    editor.ask(gateway, "awake", 12).await;
+}
 
-    // A limit, of the backend and of the gateway.
+/// A limit, of the backend and of the gateway.
+async fn through_limits(editor: &mut Editor, gateway: &Gateway, new: &Upstream) {
     let limiting = Upstream::start(|_| {
         let mut response = support::with_status(StatusCode::TOO_MANY_REQUESTS, "{}");
         response.headers_mut().insert("retry-after", http::HeaderValue::from_static("30"));
         response
     })
     .await;
-    reload(&gateway, &rendered("five", &pods("localhost", limiting.at.port())), "Healthy").await;
+    reload(gateway, &rendered("five", &pods("localhost", limiting.at.port())), "Healthy").await;
     for at in 13..18 {
-        ask(&gateway, "limited by the backend", at).await;
+        editor.ask(gateway, "limited by the backend", at).await;
     }
     let limits = "  limits: [{name: few, by: Subject, requestsPerMinute: 1}]\n";
     let limited = Gateway::start(&config(&[&new.url()], limits)).await;
     for at in 18..24 {
-        ask(&limited, "limited by the gateway", at).await;
+        editor.ask(&limited, "limited by the gateway", at).await;
     }
-    drop(ask);
+}
+
+#[tokio::test]
+async fn a_rollout_a_wake_up_and_a_limit_open_none_of_the_language_servers_breakers() {
+    let mut editor = Editor::default();
+    let new = upstream().await;
+    let gateway = through_a_rollout(&mut editor, &new).await;
+    through_a_wake_up(&mut editor, &gateway, &new).await;
+    through_limits(&mut editor, &gateway, &new).await;
+    let Editor { breakers, outcomes } = editor;
     assert_eq!(breakers.opened, Vec::<String>::new());
     for (when, expected) in [
         ("before the rollout", "success"),

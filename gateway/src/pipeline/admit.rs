@@ -97,6 +97,10 @@ async fn admit(
             record.set_ticket(ticket);
             Ok(())
         }
-        Err(limited) => Err(GatewayError::Limited(Box::new(limited))),
+        Err(limited) => {
+            let resets = limited.retry_after.as_secs_f64();
+            record.note_limit(&limited.limit, limited.kind.as_str(), Some(resets));
+            Err(GatewayError::Limited(Box::new(limited)))
+        }
     }
 }

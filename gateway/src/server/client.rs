@@ -112,6 +112,43 @@ mod tests {
     /// The other end, the headers, and the client that they make known.
     type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
+    const CASES: &[Case] = &[
+        ("203.0.113.9:1", &[], "203.0.113.9"),
+        // Anybody can write the header.
+        ("203.0.113.9:1", &[("x-forwarded-for", "10.0.0.1")], "203.0.113.9"),
+        ("203.0.113.9:1", &[("forwarded", "for=10.0.0.1")], "203.0.113.9"),
+        ("10.0.0.1:1", &[], "10.0.0.1"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
+        // The client wrote the left part itself.
+        ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, 198.51.100.1")], "198.51.100.1"),
+        (
+            "10.0.0.1:1",
+            &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1, 10.9.9.9")],
+            "198.51.100.1",
+        ),
+        ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.7, 10.2.3.4")], "198.51.100.1"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.8, 10.2.3.4")], "192.0.2.8"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "10.1.1.1, 10.2.2.2")], "10.1.1.1"),
+        // Behind garbage nobody is known.
+        ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, unknown, 10.2.3.4")], "10.2.3.4"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "")], "10.0.0.1"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1:4711")], "198.51.100.1"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "[2001:db9::1]:80")], "2001:db9::1"),
+        ("10.0.0.1:1", &[("x-forwarded-for", "::ffff:198.51.100.1")], "198.51.100.1"),
+        ("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
+        (
+            "[2001:db8::5]:1",
+            &[("forwarded", "for=\"[2001:db9::2]:9\";proto=https;by=10.0.0.1")],
+            "2001:db9::2",
+        ),
+        ("10.0.0.1:1", &[("forwarded", "For=198.51.100.1, for=10.3.3.3")], "198.51.100.1"),
+        ("10.0.0.1:1", &[("forwarded", "for=_hidden")], "10.0.0.1"),
+        ("10.0.0.1:1", &[("forwarded", "for=1.1.1.1;for=2.2.2.2")], "10.0.0.1"),
+        ("10.0.0.1:1", &[("forwarded", "proto=https")], "10.0.0.1"),
+        // Never both.
+        ("10.0.0.1:1", &[("forwarded", "for=198.51.100.1"), ("x-forwarded-for", "1.2.3.4")], "198.51.100.1"),
+    ];
+
     #[test]
     fn a_header_is_believed_only_from_a_trusted_proxy_and_only_up_to_the_first_stranger() {
         let trusted = TrustedProxies::new(&[
@@ -120,47 +157,7 @@ mod tests {
             "192.0.2.7".into(),
             "junk".into(),
         ]);
-        let cases: &[Case] = &[
-            ("203.0.113.9:1", &[], "203.0.113.9"),
-            // Anybody can write the header.
-            ("203.0.113.9:1", &[("x-forwarded-for", "10.0.0.1")], "203.0.113.9"),
-            ("203.0.113.9:1", &[("forwarded", "for=10.0.0.1")], "203.0.113.9"),
-            ("10.0.0.1:1", &[], "10.0.0.1"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
-            // The client wrote the left part itself.
-            ("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, 198.51.100.1")], "198.51.100.1"),
-            (
-                "10.0.0.1:1",
-                &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1, 10.9.9.9")],
-                "198.51.100.1",
-            ),
-            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.7, 10.2.3.4")], "198.51.100.1"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.8, 10.2.3.4")], "192.0.2.8"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "10.1.1.1, 10.2.2.2")], "10.1.1.1"),
-            // Behind garbage nobody is known.
-            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1, unknown, 10.2.3.4")], "10.2.3.4"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "")], "10.0.0.1"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "198.51.100.1:4711")], "198.51.100.1"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "[2001:db9::1]:80")], "2001:db9::1"),
-            ("10.0.0.1:1", &[("x-forwarded-for", "::ffff:198.51.100.1")], "198.51.100.1"),
-            ("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "198.51.100.1")], "198.51.100.1"),
-            (
-                "[2001:db8::5]:1",
-                &[("forwarded", "for=\"[2001:db9::2]:9\";proto=https;by=10.0.0.1")],
-                "2001:db9::2",
-            ),
-            ("10.0.0.1:1", &[("forwarded", "For=198.51.100.1, for=10.3.3.3")], "198.51.100.1"),
-            ("10.0.0.1:1", &[("forwarded", "for=_hidden")], "10.0.0.1"),
-            ("10.0.0.1:1", &[("forwarded", "for=1.1.1.1;for=2.2.2.2")], "10.0.0.1"),
-            ("10.0.0.1:1", &[("forwarded", "proto=https")], "10.0.0.1"),
-            // Never both.
-            (
-                "10.0.0.1:1",
-                &[("forwarded", "for=198.51.100.1"), ("x-forwarded-for", "1.2.3.4")],
-                "198.51.100.1",
-            ),
-        ];
-        for (peer, headers, expected) in cases {
+        for (peer, headers, expected) in CASES {
             let mut map = HeaderMap::new();
             for (name, value) in *headers {
                 map.append(*name, HeaderValue::from_static(value));
