@@ -39,3 +39,74 @@ async fn what_is_done_with_answers_is_as_configured() {
         assert_eq!(texts(&gateway, "a.py", "a = 1\n", "").await, shown, "{answer} {post_process}");
     }
 }
+
+/// A gateway whose only backend serves a model of this name and how it fills in.
+fn model(url: &str, name: &str, more: &str) -> String {
+    config(&[url], "")
+        .replace("model: {name: upstream-model, aliases: [alias]}", &format!("model: {{name: {name}{more}}}"))
+}
+
+fn asked(upstream: &Upstream) -> serde_json::Value {
+    serde_json::from_str(&upstream.last().body).unwrap()
+}
+
+#[tokio::test]
+async fn a_model_that_fills_in_sees_both_sides_of_the_cursor() {
+    let table = [
+        ("Qwen2.5-Coder-7B", "", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+        ("mine", ", fim: {family: StarCoder}", "<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ];
+    for (name, more, prefix, suffix, middle) in table {
+        // It does not end where it should: the line is cut, and the file's own closing bracket is not said again.
+        let upstream = answering("a + b)\nprint(2)\n").await;
+        let gateway = Gateway::start(&model(&upstream.url(), name, more)).await;
+        let shown = texts(&gateway, "a.py", "def add(a, b):\n    return (", ")\n\nprint(add(1, 2))\n").await;
+        assert_eq!(shown, ["a + b"], "{name}");
+        let body = asked(&upstream);
+        let prompt = body["prompt"].as_str().unwrap();
+        assert!(prompt.contains(prefix) && prompt.ends_with(middle), "{prompt}");
+        assert!(prompt.contains(&format!("    return ({suffix})\n\nprint(add(1, 2))\n")), "{prompt}");
+        let stops = body["stop"].as_array().unwrap();
+        assert_eq!(stops[0], "\n", "the line's end is needed most: {stops:?}");
+        assert!(stops.len() > 1, "{stops:?}");
+    }
+}
+
+#[tokio::test]
+async fn special_tokens_and_stops_of_the_family_end_an_answer_whatever_the_backend_does() {
+    let upstream = answering("total = 0\n    return total<file_sep>b.py").await;
+    let gateway = Gateway::start(&model(&upstream.url(), "mine", ", fim: {family: StarCoder2}")).await;
+    let shown = texts(&gateway, "a.py", "def add(a, b):\n    ", "\n").await;
+    assert_eq!(shown, ["total = 0\n    return total"]);
+}
+
+#[tokio::test]
+async fn a_file_with_crlf_is_sent_with_lf_and_answered_with_crlf() {
+    let upstream = answering("c = a + b\n    return c").await;
+    let gateway = Gateway::start(&model(&upstream.url(), "Qwen2.5-Coder-7B", "")).await;
+    let shown = texts(&gateway, "a.py", "def add(a, b):\r\n    ", "\r\n\r\nprint(1)\r\n").await;
+    assert_eq!(shown, ["c = a + b\r\n    return c"]);
+    let prompt = asked(&upstream)["prompt"].as_str().unwrap().to_owned();
+    assert!(!prompt.contains('\r') && prompt.contains("def add(a, b):\n    "), "{prompt:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_fill_in_gets_plain_text() {
+    for (name, more) in [("Qwen2.5-Coder-7B", ", fim: {family: None}"), ("some-model", "")] {
+        let upstream = answering("1").await;
+        let gateway = Gateway::start(&model(&upstream.url(), name, more)).await;
+        assert_eq!(texts(&gateway, "a.py", "a = 0\nb = ", "\nprint(b)\n").await, ["1"]);
+        assert_eq!(asked(&upstream)["prompt"], "a = 0\nb = ");
+    }
+}
+
+#[tokio::test]
+async fn a_long_file_is_cut_to_the_models_window_with_the_text_round_the_cursor_left() {
+    let upstream = answering("1").await;
+    let gateway = Gateway::start(&model(&upstream.url(), "Qwen2.5-Coder-7B", ", contextLength: 512")).await;
+    let above = format!("{}b = ", "a = 12345\n".repeat(2000));
+    texts(&gateway, "a.py", &above, &"\nc = 12345".repeat(2000)).await;
+    let prompt = asked(&upstream)["prompt"].as_str().unwrap().to_owned();
+    assert!(prompt.len() < 512 * 6, "{} bytes", prompt.len());
+    assert!(prompt.contains("a = 12345\nb = <|fim_suffix|>\nc = 12345\n"), "{prompt}");
+}

@@ -8,6 +8,7 @@ use modelgate_completion::post::{
     self, Candidate, Incremental, Input, Mode, Policy, Processed, Progress as Decided, Step, clean_end, rank,
 };
 
+use super::making::Asked;
 use super::order::Order;
 use super::progress::Raw;
 use super::{Choice, Finish};
@@ -17,6 +18,7 @@ pub(super) struct Cleaner {
     document: Document,
     specials: Vec<String>,
     stops: Vec<String>,
+    mode: Mode,
     policy: Policy,
 }
 
@@ -29,7 +31,8 @@ pub(super) struct Cleaned {
 }
 
 impl Cleaner {
-    pub(super) fn new(order: &Order) -> Self {
+    /// `asked` is absent where the backend got the text before the cursor, or the client's own prompt.
+    pub(super) fn new(order: &Order, asked: Option<&Asked>) -> Self {
         let source = &order.task.document;
         let identifier = source.language_identifier.as_deref();
         let mut policy = policy(&order.post_process);
@@ -38,10 +41,15 @@ impl Cleaner {
             let kept = [Step::SpecialTokens, Step::StopWords, Step::Rewrite, Step::WhiteSpace];
             policy.off.extend(Step::ALL.into_iter().filter(|step| !kept.contains(step)));
         }
+        let is_line = asked.is_some_and(|asked| asked.is_line);
+        let mut stops = asked.map_or_else(|| order.task.stops.clone(), |asked| asked.stops.clone());
+        // The mode knows better than a stop word where a line ends: one that is put in whole keeps its line feed.
+        stops.retain(|stop| !(is_line && stop == "\n"));
         Self {
             document: Document::new(&source.prefix, &source.suffix, &source.file_name, identifier),
-            specials: Vec::new(),
-            stops: order.task.stops.clone(),
+            specials: asked.map(|asked| asked.specials.clone()).unwrap_or_default(),
+            stops,
+            mode: if is_line { Mode::Single } else { Mode::Multi },
             policy,
         }
     }
@@ -56,7 +64,7 @@ impl Cleaner {
                 Finish::Stop => post::Finish::Stop,
                 Finish::Length => post::Finish::Length,
             },
-            mode: Mode::Multi,
+            mode: self.mode,
             policy: &self.policy,
         }
     }

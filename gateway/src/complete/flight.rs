@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::clean::Cleaner;
+use super::making::Made;
 use super::measure::Reuse;
 use super::order::{Key, Order};
 use super::progress::{Phase, Progress};
@@ -171,9 +172,19 @@ async fn make(
     until: Instant,
 ) -> Result<Arc<Landed>, GatewayError> {
     let core = &gateway.completions;
-    let rendered = prompt::completion(order, progress, until);
+    let made = match Made::is_wanted(order) {
+        true => {
+            let making = Arc::clone(order);
+            core.pool.run(move || Made::new(&making)).await?
+        }
+        false => Made::default(),
+    };
+    let made = Arc::new(made);
+    let rendered = prompt::completion(order, &made, progress, until);
     progress.enter(Phase::Queue);
     let upstream = dispatch::send(&order.route, &rendered, record).await?;
+    let asked = made.of(upstream.permit.backend()).map(Arc::clone);
+    progress.set_asked(asked.clone());
     progress.enter(Phase::FirstToken);
     if record.wants_steps()
         && let Ok(request) = rendered.request_to(upstream.permit.backend(), upstream.permit.endpoint())
@@ -182,7 +193,7 @@ async fn make(
     }
     let mut reader = Reader::new(upstream, &order.route, dispatch::deadline(&order.route, record.began));
     let making = Arc::clone(order);
-    let cleaner = core.pool.run(move || Arc::new(Cleaner::new(&making))).await?;
+    let cleaner = core.pool.run(move || Arc::new(Cleaner::new(&making, asked.as_deref()))).await?;
     let broken = read(core, &mut reader, &cleaner, order, progress, record).await;
     if let Ok(true) = broken {
         gateway.metrics.completion.stopped_early.inc();

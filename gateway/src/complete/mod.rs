@@ -12,6 +12,7 @@ mod clean;
 mod flight;
 mod identify;
 mod latest;
+mod making;
 mod measure;
 mod order;
 mod pool;
@@ -38,6 +39,7 @@ use flight::{Flight, Flights, Joined, Landed};
 use measure::Reuse;
 
 pub use identify::identify;
+pub(crate) use making::{DEFAULT_WINDOW, Made};
 pub use measure::Measures;
 pub(crate) use order::Order;
 pub use progress::{Phase, Progress};
@@ -235,8 +237,9 @@ async fn late(
         raw.text = raw.text.strip_prefix(typed).unwrap_or_default().into();
     }
     let raw = raws.first().map(|raw| raw.text.clone()).unwrap_or_default();
-    let order = Arc::clone(order);
-    let cleaned = gateway.completions.pool.run(move || Cleaner::new(&order).clean(&raws)).await?;
+    let (order, asked) = (Arc::clone(order), flight.progress.asked());
+    let clean = move || Cleaner::new(&order, asked.as_deref()).clean(&raws);
+    let cleaned = gateway.completions.pool.run(clean).await?;
     Ok(Answered { choices: cleaned.choices, raw, outcome: Outcome::Deadline, reason: Some("deadline") })
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Finish;
+use super::making::Asked;
 use super::read::Piece;
 use crate::backend::Backend;
 use crate::server::record::Record;
@@ -67,6 +68,8 @@ pub struct Progress {
 #[derive(Default)]
 struct State {
     backend: Option<Arc<Backend>>,
+    /// What it was asked, where the gateway made the prompt.
+    asked: Option<Arc<Asked>>,
     first_piece: Option<Instant>,
     /// What was gathered about backends and times, once it has ended.
     account: Option<Box<Record>>,
@@ -89,6 +92,15 @@ impl Progress {
     /// This backend is asked.
     pub fn set_backend(&self, backend: &Arc<Backend>) {
         self.lock().backend = Some(Arc::clone(backend));
+    }
+
+    /// What the backend that answers was asked.
+    pub(super) fn set_asked(&self, asked: Option<Arc<Asked>>) {
+        self.lock().asked = asked;
+    }
+
+    pub(super) fn asked(&self) -> Option<Arc<Asked>> {
+        self.lock().asked.clone()
     }
 
     /// The answers so far.

@@ -12,7 +12,7 @@ use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
 use crate::backend::endpoint::{Endpoint, Load};
-use crate::complete::{self, Order, Phase, Progress, PromptOverride};
+use crate::complete::{self, DEFAULT_WINDOW, Made, Order, Phase, Progress, PromptOverride};
 use crate::config::snapshot::Route;
 use crate::dialect::openai::{self, Api, Head};
 use crate::dialect::{Generation, Message, Prompt};
@@ -21,8 +21,6 @@ use crate::error::GatewayError;
 /// Temperature and nucleus of GitLab's gateway of 2023.
 const TEMPERATURE: f64 = 0.2;
 const TOP_P: f64 = 0.95;
-/// Window of a model whose `contextLength` is not given: that of the model of 2023.
-const DEFAULT_CONTEXT: u32 = 2048;
 /// Bytes of source code that one token stands for at least, on average. Too many bytes make the backend refuse the prompt,
 /// too few make it know less, so this is on the low side of what code models do (3 to 4).
 const BYTES_PER_TOKEN: usize = 3;
@@ -64,6 +62,8 @@ enum Content {
 #[derive(Clone)]
 struct Asking {
     prompt: Asked,
+    /// What backends are asked whose models fill in.
+    made: Arc<Made>,
     /// Tokens of the prompt at most, besides what the model's context holds.
     budget: Option<u32>,
     /// All but the prompt and the model, which depend on the backend.
@@ -78,7 +78,17 @@ enum Asked {
 
 impl Asking {
     fn of(&self, backend: &Backend) -> Generation {
-        let context = backend.config.context_length.unwrap_or(DEFAULT_CONTEXT);
+        let model = backend.config.model.clone();
+        if let Some(asked) = self.made.of(backend) {
+            return Generation {
+                prompt: asked.prompt.clone(),
+                stops: asked.stops.clone(),
+                max_tokens: asked.max_tokens,
+                model,
+                ..self.generation.clone()
+            };
+        }
+        let context = backend.config.context_length.unwrap_or(DEFAULT_WINDOW);
         let budget = context.saturating_sub(self.generation.max_tokens).min(self.budget.unwrap_or(u32::MAX));
         let prompt = match &self.prompt {
             Asked::Text(text) => {
@@ -87,7 +97,7 @@ impl Asking {
             }
             Asked::Messages(messages) => Prompt::Chat(messages.clone()),
         };
-        Generation { prompt, model: backend.config.model.clone(), ..self.generation.clone() }
+        Generation { prompt, model, ..self.generation.clone() }
     }
 }
 
@@ -211,10 +221,16 @@ pub fn pass_through(call: OpenAiCall, parts: &Parts, request_id: &str) -> Render
     }
 }
 
-/// Asks for the continuation of the text before the cursor, or of the client's own prompt. What follows the cursor is not
-/// shown: a model that was not trained to fill in would take it for more of the same text.
+/// Asks for what stands at the cursor. What was not made for a backend's model is the continuation of the text before the
+/// cursor, or of the client's own prompt: a model that was not trained to fill in would take what follows the cursor for
+/// more of the same text.
 #[must_use]
-pub(crate) fn completion(order: &Order, progress: &Arc<Progress>, until: Instant) -> Rendered {
+pub(crate) fn completion(
+    order: &Order,
+    made: &Arc<Made>,
+    progress: &Arc<Progress>,
+    until: Instant,
+) -> Rendered {
     let task = &order.task;
     let message = |message: &complete::Message| Message {
         role: message.role.clone(),
@@ -242,7 +258,12 @@ pub(crate) fn completion(order: &Order, progress: &Arc<Progress>, until: Instant
         headers: task.headers.clone(),
         until: Some(until),
         progress: Some(Arc::clone(progress)),
-        content: Content::Generation(Box::new(Asking { prompt, budget: order.prompt_budget, generation })),
+        content: Content::Generation(Box::new(Asking {
+            prompt,
+            made: Arc::clone(made),
+            budget: order.prompt_budget,
+            generation,
+        })),
     }
 }
 
@@ -270,7 +291,12 @@ pub fn proof() -> Rendered {
         headers: HeaderMap::new(),
         until: None,
         progress: None,
-        content: Content::Generation(Box::new(Asking { prompt, budget: None, generation })),
+        content: Content::Generation(Box::new(Asking {
+            prompt,
+            made: Arc::default(),
+            budget: None,
+            generation,
+        })),
     }
 }
 
