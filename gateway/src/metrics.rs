@@ -297,7 +297,12 @@ impl Metrics {
 }
 
 fn suggestions(registry: &Registry) -> Made<SuggestionSeries> {
-    let family = |name, help| counters(registry, (name, help), &SuggestionSeries::LABELS);
+    let family = |name, help| {
+        let family = counters(registry, (name, help), &SuggestionSeries::LABELS)?;
+        // There from the start, so that a rate begins at 0 and not at the first client.
+        family.with_label_values(&["none", "none", "none"]);
+        Ok::<_, prometheus::Error>(family)
+    };
     Ok(SuggestionSeries {
         requests: family("code_suggestions_requests_total", "Suggestions that clients say they asked for.")?,
         accepts: family("code_suggestions_accepts_total", "Suggestions that clients say were accepted.")?,

@@ -110,3 +110,21 @@ async fn a_long_file_is_cut_to_the_models_window_with_the_text_round_the_cursor_
     assert!(prompt.len() < 512 * 6, "{} bytes", prompt.len());
     assert!(prompt.contains("a = 12345\nb = <|fim_suffix|>\nc = 12345\n"), "{prompt}");
 }
+
+#[tokio::test]
+async fn an_experiment_shows_the_model_no_more_than_the_rest_of_the_function() {
+    for (scope, sees_the_next) in [("Whole", true), ("Enclosing", false)] {
+        let upstream = answering("1").await;
+        let text = model(&upstream.url(), "Qwen2.5-Coder-7B", "")
+            + &format!(
+                "  completion: {{experiments: [{{name: exp_truncate_suffix, variants: [{{weight: 1, suffix: {scope}}}]}}]}}\n"
+            );
+        let gateway = Gateway::start(&text).await;
+        let below = "\n    return a\n\n\ndef next_one():\n    return 2\n";
+        texts(&gateway, "a.py", "def first(b):\n    a = ", below).await;
+        let body = asked(&upstream);
+        let prompt = body["prompt"].as_str().unwrap();
+        assert!(prompt.contains("return a"), "{scope}: {prompt}");
+        assert_eq!(prompt.contains("next_one"), sees_the_next, "{scope}: {prompt}");
+    }
+}

@@ -60,7 +60,9 @@ async fn until(gateway: &Gateway, reason: &str) -> Value {
 
 /// One completion through the gateway; the bearer token that Vertex AI saw.
 async fn bearer(gateway: &Gateway, vertex: &Upstream) -> String {
-    let answer = gateway.post("/v2/code/completions", ASK).await;
+    // Each request is another, or the second would be answered from the first one's answer.
+    let distinct = format!("def add{}(", vertex.count());
+    let answer = gateway.post("/v2/code/completions", &ASK.replace("def add(", &distinct)).await;
     assert_eq!(
         (answer.status, answer.json()["choices"][0]["text"].as_str()),
         (StatusCode::OK, Some("return a + b"))
@@ -68,7 +70,7 @@ async fn bearer(gateway: &Gateway, vertex: &Upstream) -> String {
     let seen = vertex.last();
     assert_eq!(
         seen.path,
-        "/v1/projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash:generateContent"
+        "/v1/projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash:streamGenerateContent"
     );
     seen.headers["authorization"].to_str().unwrap().to_owned()
 }

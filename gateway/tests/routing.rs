@@ -41,9 +41,13 @@ async fn the_first_route_whose_conditions_hold_takes_the_request() {
 ",
         );
     let gateway = Gateway::start(&text).await;
+    // Every request has a text of its own, or it would be answered from an earlier one's answer.
+    let asked = std::cell::Cell::new(0);
     let ask = |file: &str, project: i64| {
+        asked.set(asked.get() + 1);
+        let text = format!("x{} = ", asked.get());
         format!(
-            r#"{{"prompt_version":1,"project_path":"","project_id":{project},"current_file":{{"file_name":"{file}","content_above_cursor":"x","content_below_cursor":""}}}}"#
+            r#"{{"prompt_version":1,"project_path":"","project_id":{project},"current_file":{{"file_name":"{file}","content_above_cursor":"{text}","content_below_cursor":""}}}}"#
         )
     };
     let counts = || [listed.count(), python.count(), team.count(), rest.count()];

@@ -9,7 +9,7 @@ pub mod stability;
 
 pub use build::build;
 pub use chat::{Instruction, generation};
-pub use seed::{SEED_WINDOW, SeedExperiment, seed};
+pub use seed::{SEED_WINDOW, SeedExperiment, enclosing, seed};
 pub use shape::Shape;
 
 use crate::family::Family;

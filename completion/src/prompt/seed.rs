@@ -71,7 +71,7 @@ pub fn seed(document: &Document, experiment: SeedExperiment, counter: &dyn Count
     let body = SEED_WINDOW.saturating_sub(imports_room + signatures_room + counter.count(&title));
     let whole_suffix = match experiment {
         SeedExperiment::Control => document.suffix(),
-        SeedExperiment::TruncatedSuffix => truncated(document, caps).unwrap_or(document.suffix()),
+        SeedExperiment::TruncatedSuffix => enclosing(document, caps).unwrap_or(document.suffix()),
     };
     let share = body * SUFFIX / 100;
     let suffix = whole_suffix.get(..cut::suffix(whole_suffix, share, share, counter)).unwrap_or_default();
@@ -123,8 +123,10 @@ fn commented(language: Option<Language>, item: &Item) -> Option<String> {
     Some(format!("{}\n", language?.comment(&item.text)?))
 }
 
-/// What follows the cursor within the outermost node of the best kind among those whose lines hold the cursor's.
-fn truncated(document: &Document, caps: Caps) -> Option<&str> {
+/// What follows the cursor within the outermost node of the best kind among those whose lines hold the cursor's: the rest
+/// of its class or function. Absent when there is none, or the language has no grammar here.
+#[must_use]
+pub fn enclosing(document: &Document, caps: Caps) -> Option<&str> {
     let language = document.language()?;
     let priorities = priorities(language);
     if document.prefix().is_empty() || priorities.is_empty() {

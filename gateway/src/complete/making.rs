@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use modelgate_api::v1alpha1::FimFamily;
+use modelgate_api::v1alpha1::{FimFamily, SuffixScope};
 use modelgate_completion::family::{Family, by_model_name};
-use modelgate_completion::prompt::{BackendTraits, ContextItem, Settings, Shape};
+use modelgate_completion::prompt::{BackendTraits, ContextItem, Settings, Shape, enclosing};
+use modelgate_completion::syntax::Caps;
 use modelgate_completion::tokens::Bound;
 use modelgate_completion::{Document, PromptKind, build};
 use serde_json::Value;
@@ -72,7 +73,14 @@ impl Made {
     pub(super) fn new(order: &Order) -> Self {
         let source = &order.task.document;
         let identifier = source.language_identifier.as_deref();
-        let document = Document::new(&source.prefix, &source.suffix, &source.file_name, identifier);
+        let whole = Document::new(&source.prefix, &source.suffix, &source.file_name, identifier);
+        let document = match order.suffix {
+            SuffixScope::Whole => whole,
+            SuffixScope::Enclosing => match enclosing(&whole, Caps::default()) {
+                Some(rest) => Document::new(whole.prefix(), rest, &source.file_name, identifier),
+                None => whole,
+            },
+        };
         let item = |item: &super::ContextItem| ContextItem {
             name: item.name.clone(),
             content: item.content.clone(),

@@ -23,6 +23,8 @@ pub(crate) struct Order {
     pub choices: usize,
     pub max_tokens: u32,
     pub prompt_budget: Option<u32>,
+    /// How much of the text after the cursor the model sees.
+    pub suffix: SuffixScope,
     pub experiments: Vec<(String, i64)>,
     /// Time for the whole, from the request's head.
     pub deadline: Duration,
@@ -70,6 +72,7 @@ impl Order {
             choices,
             max_tokens,
             prompt_budget,
+            suffix,
             experiments,
             deadline,
             post_process: config.post_process.clone(),

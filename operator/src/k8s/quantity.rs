@@ -10,7 +10,7 @@ pub fn equal(left: &str, right: &str) -> bool {
 /// The amount rounded up to whole units (bytes, devices); `None` when the text is no quantity or below zero.
 #[must_use]
 pub fn whole(text: &str) -> Option<u64> {
-    let nano = nano(text)?;
+    let nano = nano(text).filter(|nano| *nano >= 0)?;
     u64::try_from(nano.checked_add(999_999_999)?.checked_div(1_000_000_000)?).ok()
 }
 
