@@ -3,31 +3,16 @@
 
 use serde_json::json;
 
-use super::engine::{EnginePod, Probes, claim, fetch, mount, scratch};
+use super::engine::{EnginePod, Probes, Storage, strategy};
 use super::facts::{CACHE, MODELS};
 use super::program::limits;
 use crate::args::Render;
 use crate::k8s::pods::tcp_probe;
-use crate::model_backend::validate::{Source, ValidatedServer};
+use crate::model_backend::validate::ValidatedServer;
 
 pub(super) fn engine(server: &ValidatedServer, render: &Render) -> EnginePod {
-    let mut mounts =
-        vec![mount("cache", CACHE, false), mount("shm", "/dev/shm", false), mount("tmp", "/tmp", false)];
-    let mut volumes =
-        vec![scratch("cache"), json!({"name": "shm", "emptyDir": {"medium": "Memory"}}), scratch("tmp")];
-    let mut init = Vec::new();
-    match &server.source {
-        Source::Claim(pvc) => {
-            mounts.push(mount("models", MODELS, true));
-            volumes.push(claim(&pvc.claim));
-        }
-        Source::Http(http) => {
-            mounts.push(mount("models", MODELS, true));
-            volumes.push(scratch("models"));
-            init.push(fetch(http, &format!("{MODELS}/{}", http.sha256), render));
-        }
-        Source::Hub(_) | Source::Image => {}
-    }
+    let Storage { mounts, volumes, init } =
+        Storage::of(server, true, |sha256| format!("{MODELS}/{sha256}"), render);
     EnginePod {
         image: server.image(render),
         command: None,
@@ -46,11 +31,7 @@ pub(super) fn engine(server: &ValidatedServer, render: &Render) -> EnginePod {
         mounts,
         volumes,
         init,
-        strategy: if server.accelerator.is_some() {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})
-        } else {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})
-        },
+        strategy: strategy(server),
         progress_deadline: 4200,
         grace: 130,
     }

@@ -5,11 +5,11 @@ use modelgate_api::v1alpha1::{EnvVar, HttpSource};
 use serde_json::{Map, Value, json};
 
 use super::devices;
-use super::facts::MODELS;
+use super::facts::{CACHE, MODELS};
 use crate::args::Render;
 use crate::k8s::child::{Child, Owner, Prepared};
 use crate::k8s::pods::{Workload, container_security, wait_before_stop};
-use crate::model_backend::validate::ValidatedServer;
+use crate::model_backend::validate::{Source, ValidatedServer};
 
 /// Seconds before the stop signal: longer than a gateway keeps a stale DNS answer (2 s, or the record's TTL of 5 s).
 const WAIT_BEFORE_STOP: u32 = 10;
@@ -115,6 +115,53 @@ fn resources(server: &ValidatedServer, limits: Vec<(String, Value)>) -> Value {
         (None, Value::Null) => Value::Null,
         (requests, _) => json!({"requests": requests, "limits": limits}),
     }
+}
+
+/// What an engine that is not ours reads and writes: its model, a cache, shared memory, `/tmp`.
+pub(super) struct Storage {
+    pub mounts: Vec<Value>,
+    pub volumes: Vec<Value>,
+    pub init: Vec<Value>,
+}
+
+impl Storage {
+    /// `file` names the file that is fetched, by its digest.
+    pub(super) fn of(
+        server: &ValidatedServer,
+        shares_memory: bool,
+        file: impl Fn(&str) -> String,
+        render: &Render,
+    ) -> Self {
+        let mut mounts = vec![mount("cache", CACHE, false)];
+        let mut volumes = vec![scratch("cache")];
+        if shares_memory {
+            mounts.push(mount("shm", "/dev/shm", false));
+            volumes.push(json!({"name": "shm", "emptyDir": {"medium": "Memory"}}));
+        }
+        mounts.push(mount("tmp", "/tmp", false));
+        volumes.push(scratch("tmp"));
+        let mut init = Vec::new();
+        match &server.source {
+            Source::Claim(pvc) => {
+                mounts.push(mount("models", MODELS, true));
+                volumes.push(claim(&pvc.claim));
+            }
+            Source::Http(http) => {
+                mounts.push(mount("models", MODELS, true));
+                volumes.push(scratch("models"));
+                init.push(fetch(http, &file(&http.sha256), render));
+            }
+            Source::Hub(_) | Source::Image => {}
+        }
+        Self { mounts, volumes, init }
+    }
+}
+
+/// With GPUs there is no spare one to surge onto: a pod goes before its successor comes. With one replica the model is away
+/// meanwhile; with more the others serve.
+pub(super) fn strategy(server: &ValidatedServer) -> Value {
+    let (unavailable, surge) = if server.accelerator.is_some() { (1, 0) } else { (0, 1) };
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}})
 }
 
 /// A volume that lives and dies with the pod.

@@ -4,8 +4,8 @@ use modelgate_api::names::DEFAULT_TOKEN_KEY;
 use modelgate_api::v1alpha1::Accelerator;
 use serde_json::{Value, json};
 
-use super::engine::{EnginePod, Port, Probes, claim, fetch, mount, scratch};
-use super::facts::{CACHE, Facts, MODELS, Metrics};
+use super::engine::{EnginePod, Port, Probes, Storage, strategy};
+use super::facts::{Facts, MODELS, Metrics};
 use crate::args::Render;
 use crate::k8s::pods::http_probe;
 use crate::model_backend::validate::{Source, ValidatedBackend, ValidatedServer};
@@ -16,27 +16,7 @@ pub(super) fn engine(
     facts: &Facts,
     render: &Render,
 ) -> EnginePod {
-    let mut mounts = vec![mount("cache", CACHE, false)];
-    let mut volumes = vec![scratch("cache")];
-    if facts.shares_memory {
-        mounts.push(mount("shm", "/dev/shm", false));
-        volumes.push(json!({"name": "shm", "emptyDir": {"medium": "Memory"}}));
-    }
-    mounts.push(mount("tmp", "/tmp", false));
-    volumes.push(scratch("tmp"));
-    let mut init = Vec::new();
-    match &server.source {
-        Source::Claim(pvc) => {
-            mounts.push(mount("models", MODELS, true));
-            volumes.push(claim(&pvc.claim));
-        }
-        Source::Http(http) => {
-            mounts.push(mount("models", MODELS, true));
-            volumes.push(scratch("models"));
-            init.push(fetch(http, &fetched(&http.sha256), render));
-        }
-        Source::Hub(_) | Source::Image => {}
-    }
+    let Storage { mounts, volumes, init } = Storage::of(server, facts.shares_memory, fetched, render);
     let command = (!facts.command.is_empty()).then(|| json!(facts.command));
     EnginePod {
         image: server.image(render),
@@ -56,13 +36,7 @@ pub(super) fn engine(
         mounts,
         volumes,
         init,
-        // There is no spare GPU to surge onto: a pod goes before its successor comes. With one replica the model is
-        // away meanwhile; with more the others serve.
-        strategy: if server.accelerator.is_some() {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})
-        } else {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})
-        },
+        strategy: strategy(server),
         // The start, the pull of an image of many gigabytes and the end of the old pod.
         progress_deadline: facts.startup + 600,
         grace: 130,
