@@ -1,9 +1,11 @@
 //! `compile` as a table: YAML in, configuration or problems out.
 
+mod external;
+
 use std::collections::BTreeMap;
 
 use super::{Place, Reason, compile};
-use crate::contract::{ChildModel, GatewayConfig, Target, VertexTarget};
+use crate::contract::{ChildModel, GatewayConfig, Target};
 use crate::manifest;
 use crate::v1alpha1::{Boundary, ExternalProtocol, Probe, Role};
 
@@ -348,48 +350,6 @@ fn a_gitlab_is_its_instance_and_its_portal_with_both_audiences() {
         (issuers.iter().map(ToString::to_string).collect(), vec!["i".to_owned()])
     );
     assert_eq!(config.secrets(), ["ca", "signing"]);
-}
-
-#[test]
-fn vertex_knows_its_address_and_whose_model_it_serves() {
-    let gateway = GATEWAY.replace("- name: code", "- name: code\n      dataBoundary: External");
-    let backend = |vertex: &str, more: &str| {
-        external("https://x", "").replace(
-            "protocol: OpenAI, url: 'https://x'",
-            &format!("protocol: VertexAI, vertex: {{project: p, location: {vertex}}}{more}"),
-        )
-    };
-    let cases = [
-        ("us-central1", "", "https://us-central1-aiplatform.googleapis.com", "google", "m"),
-        (
-            "global, publisherModel: code-gecko@002",
-            "",
-            "https://aiplatform.googleapis.com",
-            "google",
-            "code-gecko@002",
-        ),
-        (
-            "europe-west4, publisherModel: mistralai/codestral-2501",
-            ", url: 'https://vertex.example.com/'",
-            "https://vertex.example.com",
-            "mistralai",
-            "codestral-2501",
-        ),
-    ];
-    for (vertex, more, address, publisher, model) in cases {
-        let config =
-            run(&gateway, &backend(vertex, &format!("{more}, authSecretRef: {{name: google}}")), &cluster())
-                .expect("valid");
-        let Target::External { url, credential, vertex, .. } = &config.backends["b"].target else {
-            panic!("an external server")
-        };
-        assert_eq!(url, address);
-        assert_eq!(credential.as_ref().map(|file| file.key.as_str()), Some("credentials.json"));
-        let location = vertex.as_ref().map(|vertex| vertex.location.clone()).unwrap_or_default();
-        let expected =
-            VertexTarget { project: "p".into(), location, publisher: publisher.into(), model: model.into() };
-        assert_eq!(vertex.as_ref(), Some(&expected));
-    }
 }
 
 #[test]

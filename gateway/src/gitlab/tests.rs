@@ -1,17 +1,17 @@
-//! The golden corpus, and properties that no corpus shows.
+//! The golden corpus: bodies, answers and what clients tell. Headers and properties of the readers stand in files of their own.
 
-use http::{HeaderMap, HeaderValue, Method};
+mod headers;
+mod properties;
+
+use http::{HeaderMap, HeaderValue};
 use modelgate_api::v1alpha1::Compat;
-use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use serde_json::{Value as Json, json};
 
-use super::json::{Value, parse};
-use super::python::float_repr;
+use super::render_answer;
 use super::{
-    Answer, AuthError, Choice, CodeRequest, Form, Kind, auth_headers, language, parse_completion,
-    parse_components, parse_experimental, parse_generation, preflight,
+    Answer, Choice, CodeRequest, Form, Kind, language, parse_completion, parse_components,
+    parse_experimental, parse_generation,
 };
-use super::{process_time, render_answer, request_id, simple_headers};
 use crate::complete::PromptOverride;
 
 fn body_of(parts: &Json) -> Vec<u8> {
@@ -267,71 +267,6 @@ fn counts_of_headers_count_only_together_and_labels_are_of_closed_sets() {
     );
 }
 
-/// Our value as serde_json holds it; `None` where it cannot.
-fn as_serde(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Integer(digits) => serde_json::from_str(digits).ok()?,
-        Value::Float(value) => serde_json::Number::from_f64(*value)?.into(),
-        Value::Text(text) => Json::String(text.clone()),
-        Value::Array(items) => items.iter().map(as_serde).collect::<Option<Vec<_>>>()?.into(),
-        Value::Object(members) => Json::Object(
-            members
-                .iter()
-                .map(|(name, value)| Some((name.clone(), as_serde(value)?)))
-                .collect::<Option<_>>()?,
-        ),
-    })
-}
-
-fn documents() -> impl prop::strategy::Strategy<Value = Json> {
-    use prop::strategy::Strategy;
-    let leaf = prop::strategy::Union::new([
-        any::<Option<bool>>().prop_map(|value| json!(value)).boxed(),
-        any::<i64>().prop_map(|value| json!(value)).boxed(),
-        // serde_json rounds some decimals; eighths are exact.
-        any::<i32>().prop_map(|value| json!(f64::from(value) / 8.0)).boxed(),
-        any::<String>().prop_map(|value| json!(value)).boxed(),
-    ]);
-    leaf.prop_recursive(6, 40, 6, |inner| {
-        prop::strategy::Union::new([
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from).boxed(),
-            prop::collection::hash_map(any::<String>(), inner, 0..6).prop_map(|map| json!(map)).boxed(),
-        ])
-    })
-}
-
-proptest! {
-    #[test]
-    fn json_that_serde_json_writes_is_read_to_the_same_value(document in documents()) {
-        for text in [document.to_string(), serde_json::to_string_pretty(&document).unwrap()] {
-            let reread: Json = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(as_serde(&parse(&text).unwrap()), Some(reread));
-        }
-    }
-
-    #[test]
-    fn no_body_panics_and_what_serde_json_takes_is_taken(body in "[\\[\\]{}\",:\\\\ue0-9.+\\-a-zN\u{e9}\u{1f600}\\x00-\\x20]{0,40}") {
-        let ours = parse(&body);
-        if serde_json::from_str::<Json>(&body).is_ok() {
-            prop_assert!(ours.is_ok());
-        }
-    }
-
-    #[test]
-    fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..60)) {
-        if let Err(refusal) = parse_completion(Compat::Strict, None, &body) {
-            prop_assert!(serde_json::from_slice::<Json>(&refusal.body).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_printed_float_reads_back_to_the_same_float(value in any::<f64>()) {
-        prop_assert!(!value.is_finite() || float_repr(value).parse::<f64>().unwrap().to_bits() == value.to_bits());
-    }
-}
-
 #[test]
 fn files_have_the_language_of_their_extension() {
     for (name, expected) in [
@@ -394,113 +329,4 @@ fn an_answer_is_written_as_the_original_writes_it() {
     let nothing = Answer { one_empty: false, ..nothing };
     let current = String::from_utf8(render_answer(&nothing, Compat::Current)).unwrap();
     assert!(current.ends_with("\"choices\":[]}"), "{current}");
-}
-
-#[test]
-fn authorization_is_refused_in_the_original_order() {
-    type Case = (&'static [(&'static str, &'static str)], Result<&'static str, AuthError>);
-    let cases: &[Case] = &[
-        (&[], Err(AuthError::Missing)),
-        (&[("x-gitlab-authentication-type", "oidc")], Err(AuthError::Missing)),
-        (&[("authorization", "Basic x")], Err(AuthError::Malformed)),
-        (&[("authorization", "")], Err(AuthError::Malformed)),
-        (
-            &[("authorization", "Bearer\tx"), ("x-gitlab-authentication-type", "oidc")],
-            Err(AuthError::Malformed),
-        ),
-        (
-            &[
-                ("authorization", "Bearer a"),
-                ("authorization", "Bearer a"),
-                ("x-gitlab-authentication-type", "oidc"),
-            ],
-            Err(AuthError::Malformed),
-        ),
-        (&[("authorization", "Bearer a")], Err(AuthError::TokenType)),
-        (
-            &[("authorization", "Bearer a"), ("x-gitlab-authentication-type", "OIDC")],
-            Err(AuthError::TokenType),
-        ),
-        (
-            &[
-                ("authorization", "Bearer a"),
-                ("x-gitlab-authentication-type", "oidc"),
-                ("x-gitlab-authentication-type", "oidc"),
-            ],
-            Err(AuthError::TokenType),
-        ),
-        (&[("authorization", "bEARER a.b.c"), ("x-gitlab-authentication-type", "oidc")], Ok("a.b.c")),
-        (&[("authorization", "Bearer"), ("x-gitlab-authentication-type", "oidc")], Ok("")),
-    ];
-    for (headers, expected) in cases {
-        let mut map = HeaderMap::new();
-        for (name, value) in *headers {
-            map.append(*name, HeaderValue::from_static(value));
-        }
-        assert_eq!(auth_headers(&map), *expected, "{headers:?}");
-    }
-    assert_eq!(AuthError::Missing.body(), r#"{"error":"No authorization header presented"}"#);
-    assert_eq!(AuthError::Forbidden.body(), r#"{"error":"Forbidden by auth provider"}"#);
-}
-
-#[test]
-fn only_a_version_4_uuid_of_the_caller_is_kept_as_request_id() {
-    for kept in ["0b7c5e9e-7a3b-4b8e-9d2a-3f1f0c9f5b11", "0b7c5e9e7a3b4b8e9d2a3f1f0c9f5b11"] {
-        assert_eq!(request_id(Some(kept)), kept);
-    }
-    for refused in
-        [None, Some(""), Some("01H8XYZ"), Some("0b7c5e9e-7a3b-1b8e-9d2a-3f1f0c9f5b11"), Some("x\u{e9}")]
-    {
-        let id = request_id(refused);
-        assert!(
-            Some(id.as_str()) != refused && id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
-            "{id}"
-        );
-    }
-}
-
-#[test]
-fn the_process_time_is_spelled_as_python_spells_a_float() {
-    for (nanos, expected) in [
-        (0, "0.0"),
-        (1_500_000_000, "1.5"),
-        (20_000, "2e-05"),
-        (123_456, "0.000123456"),
-        (2_000_000_000, "2.0"),
-    ] {
-        assert_eq!(process_time(std::time::Duration::from_nanos(nanos)), expected);
-    }
-}
-
-#[test]
-fn a_preflight_is_answered_and_origins_are_allowed() {
-    let mut headers = HeaderMap::new();
-    assert_eq!((preflight(&Method::OPTIONS, &headers), simple_headers(&headers).len()), (None, 0));
-    headers.insert("origin", HeaderValue::from_static("https://a.example"));
-    assert_eq!(preflight(&Method::OPTIONS, &headers), None);
-    headers.insert("access-control-request-method", HeaderValue::from_static("POST"));
-    headers.insert("access-control-request-headers", HeaderValue::from_static("authorization, x-a"));
-    assert_eq!(preflight(&Method::POST, &headers), None);
-    let answer = preflight(&Method::OPTIONS, &headers).unwrap();
-    let lines: Vec<String> =
-        answer.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-    assert_eq!((answer.status.as_u16(), answer.body), (200, "OK"));
-    assert_eq!(
-        lines,
-        [
-            "access-control-allow-origin: *",
-            "access-control-allow-methods: POST",
-            "access-control-max-age: 600",
-            "access-control-allow-headers: authorization, x-a"
-        ]
-    );
-    headers.insert("access-control-request-method", HeaderValue::from_static("PUT"));
-    let answer = preflight(&Method::OPTIONS, &headers).unwrap();
-    assert_eq!((answer.status.as_u16(), answer.body), (400, "Disallowed CORS method"));
-    assert_eq!(
-        simple_headers(&headers),
-        [("access-control-allow-origin".parse().unwrap(), HeaderValue::from_static("*"))]
-    );
-    headers.insert("cookie", HeaderValue::from_static("a=b"));
-    assert_eq!(simple_headers(&headers).len(), 2);
 }
