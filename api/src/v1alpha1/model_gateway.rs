@@ -39,7 +39,7 @@ pub struct ModelGatewaySpec {
     /// Ports of the gateway.
     pub listeners: Option<Listeners>,
     /// Protocols served; absent means GitLab and OpenAI.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2)))]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 5)))]
     pub protocols: Option<Vec<Protocol>>,
     /// Who may use the gateway. Without an issuer, API keys and `anonymous: true` nobody may (`AuthMissing`).
     pub auth: Option<Auth>,
@@ -73,8 +73,14 @@ pub struct ModelGatewaySpec {
 pub enum Protocol {
     /// GitLab's code completions: `/v2/completions`, `/v2/code/completions`.
     GitLab,
-    /// OpenAI's: `/v1/completions`, `/v1/chat/completions`, `/v1/models`.
+    /// OpenAI's: `/v1/completions`, `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`.
     OpenAI,
+    /// Mistral's: `/v1/fim/completions`.
+    Mistral,
+    /// llama.cpp's: `/infill`, `/health`, `/props`.
+    LlamaCppInfill,
+    /// Tabby's: `/v1/completions` with `segments`, `/v1/health`, `/v1beta/server_setting`, `/v1/events`.
+    Tabby,
 }
 
 /// Who may use the gateway.
