@@ -122,6 +122,7 @@ fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
         ("spec.accelerator", spec.accelerator.is_some()),
         ("spec.replicas", spec.replicas.is_some()),
         ("spec.placement", spec.placement.is_some()),
+        ("spec.network", spec.network.is_some()),
         ("spec.monitoring", spec.monitoring.is_some()),
     ];
     for (path, _) in given.iter().filter(|(_, given)| *given) {
@@ -280,6 +281,7 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
     }
     super::route::check(&spec.routes, problems);
     super::access::check(spec, problems);
+    super::exposure::check(spec.expose.as_ref(), problems);
 }
 
 fn check_ports(spec: &ModelGatewaySpec, problems: &mut Problems) {

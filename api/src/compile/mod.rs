@@ -6,6 +6,7 @@ mod backend;
 mod boundary;
 mod check;
 mod completion;
+mod exposure;
 mod gitlab;
 mod route;
 #[cfg(test)]

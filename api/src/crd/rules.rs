@@ -64,6 +64,11 @@ pub const BACKEND_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec",
+        rule: "has(self.server) || !has(self.network)",
+        message: "spec.network: is for spec.server alone; remove it",
+    },
+    Rule {
+        path: "spec",
         rule: "!(has(self.server) && self.server.engine == 'Embedded' && has(self.accelerator))",
         message: "spec.accelerator: the Embedded engine runs on the CPU; remove it, or choose another spec.server.engine",
     },
@@ -283,7 +288,37 @@ pub const GATEWAY_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.expose",
-        rule: "self.type != 'None' || !(has(self.host) || has(self.className))",
-        message: "spec.expose.host and spec.expose.className are for spec.expose.type: Ingress; set the type or remove them",
+        rule: "self.type in ['Ingress', 'HTTPRoute'] || !has(self.host)",
+        message: "spec.expose.host: is for spec.expose.type: Ingress and HTTPRoute; set the type or remove it",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "self.type == 'Ingress' || !has(self.className)",
+        message: "spec.expose.className: is for spec.expose.type: Ingress; set the type or remove it",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "self.type != 'None' || !has(self.annotations)",
+        message: "spec.expose.annotations: nothing is made that could carry them; set spec.expose.type or remove them",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "(self.type == 'HTTPRoute') == (has(self.parentRefs) && size(self.parentRefs) > 0)",
+        message: "spec.expose.parentRefs: is required with spec.expose.type: HTTPRoute, and for it alone",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "self.type == 'Ingress' || !has(self.tls)",
+        message: "spec.expose.tls: is for spec.expose.type: Ingress; an HTTPRoute has its Gateway's certificate, for other types set spec.listeners.tls",
+    },
+    Rule {
+        path: "spec.expose",
+        rule: "!has(self.tls) || has(self.host)",
+        message: "spec.expose.host: is required with spec.expose.tls; a certificate is for a name",
+    },
+    Rule {
+        path: "spec.expose.tls",
+        rule: "has(self.issuerRef) != has(self.secretRef)",
+        message: "spec.expose.tls: give exactly one of issuerRef and secretRef",
     },
 ];

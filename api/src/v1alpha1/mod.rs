@@ -5,6 +5,7 @@ mod access;
 mod common;
 mod completion;
 mod engine;
+mod exposure;
 mod external;
 mod fim;
 mod gitlab_auth;
@@ -26,6 +27,10 @@ pub use completion::{
     PostProcessStep, SuffixScope, Variant,
 };
 pub use engine::{Accelerator, DEFAULT_DEVICE, Devices, Engine, EngineTraits, Mig, Parallel, TensorParallel};
+pub use exposure::{
+    BackendNetwork, BackendPolicy, Expose, ExposeTls, ExposeType, GatewayNetwork, GatewayPolicy, IssuerKind,
+    IssuerRef, ParentRef,
+};
 pub use external::{Boundary, ExternalProtocol, ExternalServer, Probe, Vertex};
 pub use fim::{FimFamily, FimSpec};
 pub use gitlab_auth::GitlabAuth;
@@ -36,9 +41,7 @@ pub use model_backend::{
 };
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
-pub use model_gateway::{
-    Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, Expose, ExposeType, ModelGatewaySpec, Oidc, Protocol,
-};
+pub use model_gateway::{Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ModelGatewaySpec, Oidc, Protocol};
 pub use route::{
     DataBoundary, HeaderMatch, ProjectMatch, Role, Route, RouteBackend, RouteHedging, RouteMatch,
     RouteRetries, RouteTimeout,

@@ -3,8 +3,8 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Accelerator, Admission, Engine, EnvVar, ExternalServer, FimSpec, GoDuration, MonitoringSpec, Placement,
-    Resources, SecretKeyRef,
+    Accelerator, Admission, BackendNetwork, Engine, EnvVar, ExternalServer, FimSpec, GoDuration,
+    MonitoringSpec, Placement, Resources, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,8 @@ pub struct ModelBackendSpec {
     pub admission: Option<Admission>,
     /// Nodes for the pods of `server`.
     pub placement: Option<Placement>,
+    /// Who may reach the pods of `server`.
+    pub network: Option<BackendNetwork>,
     /// How Prometheus is told about the pods of `server`.
     pub monitoring: Option<MonitoringSpec>,
 }

@@ -3,8 +3,8 @@
 #[cfg(feature = "crd")]
 use super::ModelGatewayStatus;
 use super::{
-    ApiKeys, Cache, Completion, GitlabAuth, GoDuration, Limit, Listeners, MonitoringSpec, Placement,
-    RequiredClaim, Resources, Route, SecretKeyRef,
+    ApiKeys, Cache, Completion, Expose, GatewayNetwork, GitlabAuth, GoDuration, Limit, Listeners,
+    MonitoringSpec, Placement, RequiredClaim, Resources, Route, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,8 @@ pub struct ModelGatewaySpec {
     pub completion: Option<Completion>,
     /// How the gateway is reached from outside the cluster; absent means it is not.
     pub expose: Option<Expose>,
+    /// Who may reach the gateway's pods.
+    pub network: Option<GatewayNetwork>,
     /// How Prometheus is told about the gateway's pods.
     pub monitoring: Option<MonitoringSpec>,
     /// Pods of the gateway; absent means 2.
@@ -124,33 +126,4 @@ pub struct Oidc {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
     pub claims: Vec<RequiredClaim>,
-}
-
-/// How the gateway is reached from outside the cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Expose {
-    /// `Ingress` makes an Ingress for the http listener, `None` nothing.
-    #[serde(rename = "type")]
-    pub kind: ExposeType,
-    /// Host name of the Ingress; absent means every host.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
-    )]
-    pub host: Option<String>,
-    /// IngressClass; absent means the cluster's default.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
-    pub class_name: Option<String>,
-}
-
-/// Ways out of the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub enum ExposeType {
-    /// Not reachable from outside.
-    None,
-    /// Through an Ingress.
-    Ingress,
 }
