@@ -158,6 +158,7 @@ fn backend(name: &str, aliases: Vec<String>) -> ModelBackendSpec {
         replicas: None,
         admission: None,
         placement: None,
+        network: None,
         monitoring: None,
     }
 }
