@@ -74,6 +74,13 @@ impl Cleaner {
         Incremental::new(self.input("", Finish::Stop)).push(raw) == Decided::Cut
     }
 
+    /// What of an answer that is still coming no later piece changes.
+    pub(super) fn ready(&self, raw: &str) -> String {
+        let mut so_far = Incremental::new(self.input("", Finish::Stop));
+        so_far.push(raw);
+        so_far.ready()
+    }
+
     /// Cleans and ranks the answers. Of those that are not whole, because time was up or the backend broke off, only what
     /// has a clean end.
     pub(super) fn clean(&self, raws: &[Raw]) -> Cleaned {

@@ -34,13 +34,13 @@ pub(super) struct Landed {
     pub usage: Option<Usage>,
     /// How it went.
     pub outcome: Outcome,
-    /// The small word of an outcome that is no success.
-    pub reason: Option<&'static str>,
+    /// Why it is not whole.
+    pub broken: Option<GatewayError>,
     /// Whether the usage stands in an account already: it is counted once, whoever waits.
     pub is_accounted: std::sync::atomic::AtomicBool,
 }
 
-type Landing = Shared<BoxFuture<'static, Result<Arc<Landed>, GatewayError>>>;
+pub(super) type Landing = Shared<BoxFuture<'static, Result<Arc<Landed>, GatewayError>>>;
 
 /// A generation under way.
 pub(super) struct Flight {
@@ -131,7 +131,8 @@ impl Flights {
 
 /// One of these generations that is answering with what was typed since it began, and what that is.
 fn answering(flights: &[Arc<Flight>], order: &Order) -> Option<(Arc<Flight>, String)> {
-    if order.choices > 1 {
+    // What was shown of a stream cannot be taken back when it turns out to go another way than was typed.
+    if order.choices > 1 || order.task.stream {
         return None;
     }
     let prefix = order.task.document.prefix.as_str();
@@ -225,8 +226,7 @@ async fn make(
         Some(GatewayError::UpstreamTimeout(_)) => Outcome::Timeout,
         Some(_) => Outcome::Truncated,
     };
-    let reason = broken.as_ref().map(GatewayError::reason);
-    Ok(Arc::new(Landed { choices, raw, usage, outcome, reason, is_accounted: false.into() }))
+    Ok(Arc::new(Landed { choices, raw, usage, outcome, broken, is_accounted: false.into() }))
 }
 
 /// Reads until nothing more is wanted; tells whether that was before the backend's own end.

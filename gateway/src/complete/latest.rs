@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use super::order::Key;
 
 /// The newest completions.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Latest {
-    list: Mutex<HashMap<Key, Entry>>,
+    list: Arc<Mutex<HashMap<Key, Entry>>>,
 }
 
 struct Entry {
@@ -20,15 +20,15 @@ struct Entry {
 }
 
 /// A completion's place as the newest; given back when dropped.
-pub(super) struct Newest<'a> {
-    all: &'a Latest,
+pub(super) struct Newest {
+    all: Latest,
     editor: Option<Key>,
     replaced: Arc<Notify>,
 }
 
 impl Latest {
     /// Takes the place of the editor's older completion. One that asks for the very same does not replace it.
-    pub(super) fn take_over(&self, editor: Option<Key>, key: Key) -> Newest<'_> {
+    pub(super) fn take_over(&self, editor: Option<Key>, key: Key) -> Newest {
         let replaced = Arc::new(Notify::new());
         if let Some(editor) = editor {
             let entry = Entry { key, replaced: Arc::clone(&replaced) };
@@ -37,18 +37,18 @@ impl Latest {
                 old.replaced.notify_one();
             }
         }
-        Newest { all: self, editor, replaced }
+        Newest { all: self.clone(), editor, replaced }
     }
 }
 
-impl Newest<'_> {
+impl Newest {
     /// Waits until a newer completion takes the place; for ever without an editor.
     pub(super) async fn replaced(&self) {
         self.replaced.notified().await;
     }
 }
 
-impl Drop for Newest<'_> {
+impl Drop for Newest {
     fn drop(&mut self) {
         let Some(editor) = self.editor else { return };
         let mut list = self.all.list.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,7 @@ mod order;
 mod pool;
 mod progress;
 mod read;
+mod stream;
 mod task;
 mod typed_ahead;
 
@@ -31,11 +32,12 @@ use crate::config::snapshot::{Route, Snapshot};
 use crate::error::GatewayError;
 use crate::gitlab;
 use crate::metrics::Outcome;
-use crate::pipeline::admit;
+use crate::pipeline::admit as admission;
 use crate::server::facts;
 use crate::server::record::Record;
 use clean::Cleaner;
 use flight::{Flight, Flights, Joined, Landed};
+use latest::Newest;
 use measure::Reuse;
 
 pub use identify::identify;
@@ -43,6 +45,7 @@ pub(crate) use making::{DEFAULT_WINDOW, Made};
 pub use measure::Measures;
 pub(crate) use order::Order;
 pub use progress::{Phase, Progress};
+pub use stream::{Ending, Head, Stream, Telling, Words, stream};
 pub use task::{
     Choice, Completed, CompletionTask, ContextItem, Finish, Message, Project, PromptOverride, SourceDocument,
     Unavailable,
@@ -87,15 +90,7 @@ pub async fn run(
     task: CompletionTask,
     record: &mut Record,
 ) -> Result<Completed, GatewayError> {
-    let document = &task.document;
-    record.note_route(&route.name, task.model.as_deref());
-    record.note_prompt(&document.prefix, Some(&document.suffix));
-    record.note_language(gitlab::language(&document.file_name));
-    record.note_project(task.project.as_ref().and_then(|project| project.id.as_deref()?.parse().ok()));
-    record.note_request_bytes(document.prefix.len());
-    record.note_phase(facts::Phase::Route);
-    let order = Order::new(snapshot, route, task);
-    record.note_experiments(&order.experiments);
+    let order = begin(snapshot, route, task, record);
     let unavailable = order.task.unavailable;
     let language = gitlab::language(&order.task.document.file_name);
     let experiments = order.experiments.clone();
@@ -108,11 +103,7 @@ pub async fn run(
             Answered { reason: Some(error.reason()), ..Answered::nothing(error.outcome()) }
         }
     };
-    if let Some(choice) = answered.choices.first() {
-        record.note_output(&answered.raw, &choice.text, choice.logprob);
-    }
-    record.reason = answered.reason.or(record.reason);
-    record.set_outcome(answered.outcome);
+    answered.note_in(record);
     Ok(Completed {
         choices: answered.choices,
         backend: record.backend().unwrap_or_default().into(),
@@ -122,6 +113,33 @@ pub async fn run(
         experiments,
         outcome: answered.outcome,
     })
+}
+
+/// Notes what is asked for and decides what does not depend on the backend.
+fn begin(snapshot: &Snapshot, route: &Arc<Route>, task: CompletionTask, record: &mut Record) -> Order {
+    let document = &task.document;
+    record.note_route(&route.name, task.model.as_deref());
+    record.note_prompt(&document.prefix, Some(&document.suffix));
+    record.note_language(gitlab::language(&document.file_name));
+    record.note_project(task.project.as_ref().and_then(|project| project.id.as_deref()?.parse().ok()));
+    record.note_request_bytes(document.prefix.len());
+    record.note_phase(facts::Phase::Route);
+    let order = Order::new(snapshot, route, task);
+    record.note_experiments(&order.experiments);
+    order
+}
+
+/// Lets an order in, in the place of the editor's older one.
+async fn admit(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    order: &Order,
+    record: &mut Record,
+) -> Result<Newest, GatewayError> {
+    let admitted = admission::completion(snapshot, &order.route, &order.task, record).await;
+    record.note_phase(facts::Phase::Queue);
+    admitted?;
+    Ok(gateway.completions.latest.take_over(order.editor, order.key))
 }
 
 /// Choices and how they came about.
@@ -137,6 +155,19 @@ impl Answered {
     fn nothing(outcome: Outcome) -> Self {
         Self { choices: Vec::new(), raw: String::new(), outcome, reason: None }
     }
+
+    /// A newer one took its place.
+    fn replaced() -> Self {
+        Self { reason: Some("superseded"), ..Self::nothing(Outcome::Canceled) }
+    }
+
+    fn note_in(&self, record: &mut Record) {
+        if let Some(choice) = self.choices.first() {
+            record.note_output(&self.raw, &choice.text, choice.logprob);
+        }
+        record.reason = self.reason.or(record.reason);
+        record.set_outcome(self.outcome);
+    }
 }
 
 async fn answer(
@@ -145,11 +176,8 @@ async fn answer(
     order: Order,
     record: &mut Record,
 ) -> Result<Answered, GatewayError> {
-    let admitted = admit::completion(snapshot, &order.route, &order.task, record).await;
-    record.note_phase(facts::Phase::Queue);
-    admitted?;
     let core = &gateway.completions;
-    let newest = core.latest.take_over(order.editor, order.key);
+    let newest = admit(gateway, snapshot, &order, record).await?;
     if let Some(answered) = remainder(gateway, snapshot, &order, record) {
         return Ok(answered);
     }
@@ -167,9 +195,12 @@ async fn answer(
             () = newest.replaced() => {
                 gateway.metrics.completion.superseded.inc();
                 flight.progress.note_in(record);
-                return Ok(Answered { reason: Some("superseded"), ..Answered::nothing(Outcome::Canceled) });
+                return Ok(Answered::replaced());
             }
-            () = tokio::time::sleep_until(deadline) => return late(gateway, &order, flight, typed, record).await,
+            () = tokio::time::sleep_until(deadline) => {
+                flight.progress.note_in(record);
+                return late(gateway, &order, flight, typed).await;
+            }
         };
         flight.progress.note_in(record);
         let answered = landed.map(|landed| (rest(&landed, typed), landed));
@@ -219,7 +250,8 @@ fn settle(
     if choices.is_empty() && outcome == Outcome::Success {
         outcome = Outcome::Empty;
     }
-    Answered { choices, raw: landed.raw.clone(), outcome, reason: landed.reason }
+    let reason = landed.broken.as_ref().map(GatewayError::reason);
+    Answered { choices, raw: landed.raw.clone(), outcome, reason }
 }
 
 /// Time is up: what is whole by itself is answered.
@@ -228,10 +260,8 @@ async fn late(
     order: &Arc<Order>,
     flight: &Flight,
     typed: &str,
-    record: &mut Record,
 ) -> Result<Answered, GatewayError> {
     gateway.metrics.completion.cut(flight.progress.phase());
-    flight.progress.note_in(record);
     let mut raws = flight.progress.raws();
     for raw in &mut raws {
         raw.text = raw.text.strip_prefix(typed).unwrap_or_default().into();

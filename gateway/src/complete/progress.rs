@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::Finish;
 use super::making::Asked;
 use super::read::Piece;
@@ -63,6 +65,7 @@ pub struct Raw {
 pub struct Progress {
     phase: AtomicU8,
     state: Mutex<State>,
+    grown: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -107,6 +110,24 @@ impl Progress {
     #[must_use]
     pub fn raws(&self) -> Vec<Raw> {
         self.lock().raws.clone()
+    }
+
+    /// Tells its waiters whenever the answers have grown.
+    pub(super) fn grown(&self) -> Arc<Notify> {
+        Arc::clone(&self.grown)
+    }
+
+    /// The first answer's whole lines so far, if there are any after the first `seen` bytes.
+    pub(super) fn lines_after(&self, seen: usize) -> Option<String> {
+        let state = self.lock();
+        let text = state.raws.first()?.text.as_str();
+        let end = text.rfind('\n')? + 1;
+        (end > seen).then(|| text.get(..end).unwrap_or_default().to_owned())
+    }
+
+    /// Whether anything of an answer is there.
+    pub(super) fn has_begun(&self) -> bool {
+        self.lock().first_piece.is_some()
     }
 
     /// The first answer's text, if it begins with `typed` and goes on.
@@ -154,6 +175,8 @@ impl Progress {
                 raw.logprob = Some(mean + (logprob - mean) / f64::from(raw.scored));
             }
         }
+        drop(state);
+        self.grown.notify_waiters();
     }
 
     /// The text of an answer that goes on.

@@ -38,6 +38,8 @@ pub struct CompletionTask {
     pub editor: String,
     /// What becomes of a request that no backend can answer.
     pub unavailable: Unavailable,
+    /// Whether the client reads along.
+    pub stream: bool,
     /// Time that the caller gives, from the request's head; it can only shorten the configured one.
     pub deadline: Option<Duration>,
     /// Headers of the caller that backends get to see.

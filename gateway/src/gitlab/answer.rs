@@ -191,5 +191,11 @@ pub fn stream_end(form: Form) -> &'static str {
     if form == Form::Suggestions { "event: stream_end\ndata: null\n\n" } else { "" }
 }
 
+/// What a stream ends with whose answer broke off: an event of ours instead of the proper end, where it has events.
+#[must_use]
+pub fn stream_broken(form: Form) -> Option<&'static str> {
+    (form == Form::Suggestions).then_some("event: error\ndata: {\"detail\":\"Inference failed\"}\n\n")
+}
+
 /// Writing to a `String` cannot fail.
 fn infallible(_result: std::fmt::Result) {}

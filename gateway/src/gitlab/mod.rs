@@ -26,7 +26,9 @@ mod tests;
 mod validate;
 
 pub use access::{Unit, agree, bind, entitle};
-pub use answer::{Answer, Choice, Form, render_answer, stream_end, stream_piece, stream_start};
+pub use answer::{
+    Answer, Choice, Form, render_answer, stream_broken, stream_end, stream_piece, stream_start,
+};
 pub use auth::{AuthError, auth_headers};
 pub use body::Rejection;
 pub use components::parse_components;

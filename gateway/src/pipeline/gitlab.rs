@@ -1,12 +1,14 @@
 //! GitLab's routes: what their bodies ask for, carried to a model and back. The contract itself, bodies and words, is
 //! `crate::gitlab`'s and pure.
 
+mod stream;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{self, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use modelgate_api::contract::Target;
 use modelgate_api::v1alpha1::{Compat, EmptyChoice, ExternalProtocol};
@@ -37,7 +39,6 @@ const FLAGS: &str = "x-gitlab-enabled-feature-flags";
 /// Feature flags that are said back, and code points of each.
 const MAX_FLAGS: usize = 32;
 const MAX_FLAG: usize = 128;
-const STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 /// Holds the caller to its scopes. The gateway of 2023 knew none.
 fn entitle(snapshot: &Snapshot, record: &Record, unit: Unit) -> Result<(), GatewayError> {
@@ -134,6 +135,13 @@ pub async fn code(
     task.unavailable = complete::unavailable_for_gitlab(snapshot);
     task.headers = prompt::traced(parts, &record.request_id);
     speak_for(&mut task, record, &parts.headers);
+    let flags = flags(&parts.headers);
+    if stream {
+        // Only `Current` knows streams.
+        let words = stream::words(form, kind, &flags);
+        let told = complete::stream(gateway, snapshot, &route.0, task, words, record).await?;
+        return Ok(stream::reply(told, form));
+    }
     let completed = complete::run(gateway, snapshot, &route.0, task, record).await;
     let mut completed = completed.map_err(|error| shown(error, kind, snapshot.config.compat))?;
     if kind == Kind::Generation {
@@ -145,8 +153,7 @@ pub async fn code(
             choice.text = gitlab::unfenced(&choice.text);
         }
     }
-    let flags = flags(&parts.headers);
-    Ok(reply(snapshot, &completed, record, &Asked { form, stream, id: id.as_deref(), flags: &flags }))
+    Ok(reply(snapshot, &completed, record, &Asked { form, id: id.as_deref(), flags: &flags }))
 }
 
 fn read(
@@ -245,7 +252,6 @@ fn shown(error: GatewayError, kind: Kind, compat: Compat) -> GatewayError {
 
 struct Asked<'a> {
     form: Form,
-    stream: bool,
     id: Option<&'a str>,
     flags: &'a [&'a str],
 }
@@ -267,21 +273,18 @@ fn reply(snapshot: &Snapshot, completed: &Completed, record: &Record, asked: &As
         name: &completed.model,
         lang: completed.language.filter(|_| !(completed.is_swallowed() && compat == Compat::Strict)),
         experiments: &experiments,
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        created: now(),
         choices: &choices,
         one_empty,
         tokens: completed.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
         flags: asked.flags,
     };
-    if asked.stream {
-        let pieces = choices.iter().take(1).map(|choice| gitlab::stream_piece(choice.text, asked.form));
-        let body = gitlab::stream_start(&answer, asked.form)
-            + &pieces.collect::<String>()
-            + gitlab::stream_end(asked.form);
-        streamed(body, asked.form)
-    } else {
-        respond::whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, asked.form, compat))
-    }
+    respond::whole(StatusCode::OK, JSON, gitlab::render_answer(&answer, asked.form, compat))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 /// The empty answer for a request that was turned away before the core was asked, where editors are not shown errors.
@@ -293,18 +296,8 @@ pub fn swallowed(snapshot: &Snapshot, error: &GatewayError, record: &mut Record)
     }
     record.set_outcome(error.outcome());
     record.reason = Some(error.reason());
-    let asked = Asked { form: form(record.handler), stream: false, id: None, flags: &[] };
+    let asked = Asked { form: form(record.handler), id: None, flags: &[] };
     Some(reply(snapshot, &Completed::nothing(error.outcome()), record, &asked))
-}
-
-fn streamed(body: String, form: Form) -> Reply {
-    let mut reply = respond::whole(StatusCode::OK, STREAM, body);
-    reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    reply.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if form == Form::Suggestions {
-        reply.headers.insert("x-streaming-format", HeaderValue::from_static("sse"));
-    }
-    reply
 }
 
 /// The engine's name, by which clients of 2023 tell what became of a suggestion.

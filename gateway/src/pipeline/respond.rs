@@ -12,6 +12,7 @@ use super::dispatch::{self, Upstream};
 use super::prompt::Rendered;
 use super::{cors, parse};
 use crate::app::Gateway;
+use crate::complete;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dialect::openai;
 use crate::error::{GatewayError, is_callers_fault};
@@ -45,6 +46,8 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// From a backend as it comes.
     Passing(Box<Passing>),
+    /// A completion as it comes.
+    Telling(Box<complete::Stream>),
 }
 
 impl ReplyBody {
@@ -54,6 +57,7 @@ impl ReplyBody {
         match self {
             Self::Whole(bytes) => ResponseBody::whole(bytes, record),
             Self::Passing(passing) => ResponseBody::passing(*passing, record),
+            Self::Telling(stream) => ResponseBody::telling(stream, record),
         }
     }
 }

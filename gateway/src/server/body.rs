@@ -16,6 +16,7 @@ use super::record::Record;
 use crate::backend::Permit;
 use crate::backend::circuit::Fault;
 use crate::caller::Caller;
+use crate::complete;
 use crate::config::snapshot::Route;
 use crate::dialect::openai::{error_body, usage_in};
 use crate::dialect::sse::{Scanner, Stop, status_of};
@@ -40,6 +41,7 @@ pub struct ResponseBody {
 enum Kind {
     Whole(Option<Bytes>),
     Passing(Box<Passing>),
+    Telling(Box<complete::Stream>),
     Ended,
 }
 
@@ -54,6 +56,12 @@ impl ResponseBody {
     #[must_use]
     pub fn passing(passing: Passing, record: Record) -> Self {
         Self { kind: Kind::Passing(Box::new(passing)), record: Some(record) }
+    }
+
+    /// It is a completion of the gateway's own, told as it comes.
+    #[must_use]
+    pub fn telling(stream: Box<complete::Stream>, record: Record) -> Self {
+        Self { kind: Kind::Telling(stream), record: Some(record) }
     }
 }
 
@@ -304,6 +312,10 @@ impl Body for ResponseBody {
         let next = match &mut this.kind {
             Kind::Whole(bytes) => bytes.take().map(Ok),
             Kind::Passing(passing) => ready!(passing.poll_piece(cx, &mut this.record)),
+            Kind::Telling(stream) => {
+                let Some(record) = &mut this.record else { return Poll::Ready(None) };
+                ready!(stream.poll(cx, record)).map(|told| told.map_err(BodyError::from))
+            }
             Kind::Ended => None,
         };
         if next.is_none() || matches!(next, Some(Err(_))) {
@@ -323,6 +335,7 @@ impl Body for ResponseBody {
             // A stream of events may get a last one of ours, so its length is not the backend's.
             Kind::Passing(passing) if matches!(passing.follow, Follow::Events(_)) => SizeHint::default(),
             Kind::Passing(passing) => passing.upstream.size_hint(),
+            Kind::Telling(_) => SizeHint::default(),
             Kind::Ended => SizeHint::with_exact(0),
         }
     }
