@@ -23,14 +23,17 @@ fn backend<'a>(
     window: usize,
     counter: &'a dyn Counter,
 ) -> BackendTraits<'a> {
-    BackendTraits { family, infill, window, counter }
+    BackendTraits { family, infill, files: infill, window, counter }
 }
 
 /// All text of a prompt.
 fn text(kind: &PromptKind) -> String {
     match kind {
         PromptKind::Raw { text } => text.clone(),
-        PromptKind::Infill { prefix, suffix } => format!("{prefix}{suffix}"),
+        PromptKind::Infill { prefix, suffix, files } => {
+            let files: String = files.iter().map(|file| format!("{}{}", file.path, file.text)).collect();
+            format!("{files}{prefix}{suffix}")
+        }
         PromptKind::Chat { messages } => messages.iter().map(|message| message.content.as_str()).collect(),
     }
 }
@@ -97,7 +100,10 @@ fn the_client_s_files_stand_in_the_family_s_own_words_unless_they_speak_its_lang
 fn a_backend_that_fills_in_by_itself_gets_two_texts_and_one_that_cannot_gets_one() {
     let document = Document::new("a = ", "\nb = 2\n", "a.py", None);
     let infill = build(&document, &[], &backend(None, true, 2048, &Bound), &settings()).unwrap();
-    assert_eq!(infill.kind, PromptKind::Infill { prefix: "a = ".into(), suffix: "\nb = 2\n".into() });
+    assert_eq!(
+        infill.kind,
+        PromptKind::Infill { prefix: "a = ".into(), suffix: "\nb = 2\n".into(), files: Vec::new() }
+    );
     let plain = build(&document, &[], &backend(None, false, 2048, &Bound), &settings()).unwrap();
     assert_eq!(plain.kind, PromptKind::Raw { text: "a = ".into() });
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
+
 fn gateway(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_modelgate-gateway"))
         .args(arguments)
@@ -76,7 +78,7 @@ fn print_config_tells_where_each_value_comes_from() {
 #[test]
 fn complete_shows_what_was_sent_answered_and_made_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let config = VALID.replace("fake: {}", "fake: {text: \"a + b\"}");
+    let config = VALID.replace("fake: {}", "fake: {text: \"a + b  \"}");
     std::fs::write(folder.path().join("c.yaml"), config).unwrap();
     std::fs::write(folder.path().join("add.py"), "def add(a, b):\r\n    return \r\n").unwrap();
     let tried = gateway(folder.path(), &["complete", "add.py:2:12", "--config", "c.yaml"], &[]);
@@ -86,12 +88,23 @@ fn complete_shows_what_was_sent_answered_and_made_of_it() {
         "=== request to the backend",
         "def add(a, b)",
         "=== answer of the model",
+        "=== SpecialTokens: nothing changed",
+        "=== Scope: nothing changed",
+        "=== WhiteSpace\na + b\n",
         "by canned",
         "language python",
         "=== completion, finish reason",
     ] {
         assert!(shown.contains(needle), "{needle}: {shown}");
     }
+    let tried = gateway(folder.path(), &["complete", "add.py:2:12", "--json", "--config", "c.yaml"], &[]);
+    let shown: Value = serde_json::from_slice(&tried.stdout).unwrap();
+    let steps = shown["steps"].as_array().unwrap();
+    let named = |name: &str| steps.iter().find(|step| step["name"] == name).cloned().unwrap_or_default();
+    assert_eq!(named("request to the backend")["text"]["model"], "canned", "{shown}");
+    assert_eq!(named("WhiteSpace"), json!({"name": "WhiteSpace", "changed": true, "text": "a + b"}));
+    assert_eq!(steps.iter().filter(|step| step["changed"] == false).count(), 11, "{shown}");
+    assert_eq!(shown["completed"]["choices"], json!([{"text": "a + b", "finish": "stop"}]));
     let beyond = gateway(folder.path(), &["complete", "add.py:2:99", "--config", "c.yaml"], &[]);
     assert_eq!(beyond.status.code(), Some(2));
     assert!(text(&beyond.stderr).contains("column 12"), "{}", text(&beyond.stderr));

@@ -40,7 +40,8 @@ pub fn typing(samples: &[Sample], count: usize, file_name: &str) -> Stability {
         let typed: String = sample.canonical.chars().take(TYPED).collect();
         for name in ["Qwen", "Codestral"] {
             let family = FAMILIES.iter().find(|family| family.name == name);
-            let backend = BackendTraits { family, infill: false, window: WINDOW, counter: &Bound };
+            let backend =
+                BackendTraits { family, infill: false, files: false, window: WINDOW, counter: &Bound };
             // A window that holds no prompt has nothing to keep.
             let typed = simulate((&prefix, &typed, &suffix), file_name, &[], &backend, &settings);
             found = found.plus(typed.unwrap_or_default());

@@ -46,6 +46,8 @@ pub struct Processed {
     pub finish: Finish,
     /// Each step that ran, in order, and whether it changed anything.
     pub steps: Vec<(Step, bool)>,
+    /// What each step that changed something made of the text, in LF form.
+    pub texts: Vec<(Step, String)>,
     /// The step that decided where the text ends; otherwise it ends where the model's answer does.
     pub cut_by: Option<Step>,
 }
@@ -102,7 +104,7 @@ pub fn run_watched(input: &Input<'_>, mut watch: impl FnMut(Step, Option<&str>))
     let mut guard = input.guard();
     let mut text = lf(input.raw);
     let mut steps = Vec::with_capacity(Step::ALL.len());
-    let mut cut_by = None;
+    let (mut texts, mut cut_by) = (Vec::new(), None);
     for step in Step::ALL.into_iter().filter(|step| input.policy.has(*step)) {
         watch(step, None);
         let ends_broken = input.finish == Finish::Length && cut_by.is_none();
@@ -110,6 +112,7 @@ pub fn run_watched(input: &Input<'_>, mut watch: impl FnMut(Step, Option<&str>))
         let changed = change.is_some();
         if let Some(change) = change {
             text = change.text;
+            texts.push((step, text.clone()));
             cut_by = Some(step).filter(|_| change.cut).or(cut_by);
         }
         watch(step, Some(&text));
@@ -119,7 +122,7 @@ pub fn run_watched(input: &Input<'_>, mut watch: impl FnMut(Step, Option<&str>))
     // What was mended at its broken end is still short of an end.
     let finish =
         if cut_by.is_some_and(|step| step != Step::Truncation) { Finish::Stop } else { input.finish };
-    Processed { text, finish, steps, cut_by }
+    Processed { text, finish, steps, texts, cut_by }
 }
 
 fn one(

@@ -13,6 +13,8 @@ const SUFFIX_AFTER: usize = 384;
 const FILES_STEP: usize = 512;
 /// Tokens by which the room for imports and the like changes.
 const HEADER_STEP: usize = 128;
+/// The longest of what servers put round another file where they do that themselves.
+const SNIPPET: &str = "\n\n--- snippet ---\n\n";
 /// Rounds in which a prompt that counts more than the sum of its pieces is made smaller.
 const ROUNDS: usize = 6;
 
@@ -114,19 +116,23 @@ impl Maker<'_> {
         cut::suffix(self.document.suffix(), budget, budget.max(room / 4).min(room), self.backend.counter)
     }
 
+    /// What stands round each other file, apart from its name; absent where the backend takes none.
+    fn file_form(&self) -> Option<String> {
+        if self.backend.infill {
+            return self.backend.files.then(|| SNIPPET.to_owned());
+        }
+        let files = self.backend.family?.files?;
+        Some([files.file.0, files.file.1, files.file.2].concat())
+    }
+
     /// Other files that fit, the client's first ones nearest to the cursor, and their tokens.
     fn other_files(&self, room: usize) -> (Vec<OtherFile>, usize) {
-        let Some(family) =
-            self.backend.family.filter(|family| family.files.is_some() && !self.backend.infill)
-        else {
-            return (Vec::new(), 0);
-        };
-        let form =
-            family.files.map(|files| [files.file.0, files.file.1, files.file.2].concat()).unwrap_or_default();
+        let Some(form) = self.file_form() else { return (Vec::new(), 0) };
         let (mut shown, mut used) = (Vec::new(), 0);
         for item in self.files {
             // A file that speaks the model's own language is left out whole.
-            if item.content.trim().is_empty() || family::contains_special(family, &item.content) {
+            let speaks = |family| family::contains_special(family, &item.content);
+            if item.content.trim().is_empty() || self.backend.family.is_some_and(speaks) {
                 continue;
             }
             let overhead = self.count(&form) + self.count(&item.name);
@@ -158,7 +164,7 @@ impl Maker<'_> {
     fn rendered(&self, cut: &Cut) -> String {
         match self.kind(cut) {
             PromptKind::Raw { text } => text,
-            PromptKind::Infill { prefix, suffix } => {
+            PromptKind::Infill { prefix, suffix, files } => {
                 // The backend puts a template round the two; of the longest kind, where the family is not known.
                 let template = self
                     .backend
@@ -166,7 +172,11 @@ impl Maker<'_> {
                     .map_or("<|fim_prefix|><|fim_suffix|><|fim_middle|>".to_owned(), |family| {
                         [family.prefix, family.suffix, family.middle].concat()
                     });
-                [prefix, suffix, template].concat()
+                let mut text = [prefix, suffix, template].concat();
+                for file in files {
+                    text.extend([SNIPPET, &file.path, &file.text]);
+                }
+                text
             }
             PromptKind::Chat { messages } => messages.into_iter().map(|message| message.content).collect(),
         }
@@ -178,6 +188,7 @@ impl Maker<'_> {
             _ if self.backend.infill => PromptKind::Infill {
                 prefix: [pieces.header, pieces.prefix].concat(),
                 suffix: pieces.suffix.to_owned(),
+                files: cut.files.clone(),
             },
             Some(family) => PromptKind::Raw { text: family::render(family, &pieces) },
             None => PromptKind::Raw { text: [pieces.header, pieces.prefix].concat() },

@@ -12,7 +12,7 @@ pub use chat::{Instruction, generation};
 pub use seed::{SEED_WINDOW, SeedExperiment, enclosing, seed};
 pub use shape::Shape;
 
-use crate::family::Family;
+use crate::family::{Family, OtherFile};
 use crate::syntax::Caps;
 use crate::tokens::{Counter, Estimate};
 
@@ -32,6 +32,8 @@ pub struct BackendTraits<'a> {
     pub family: Option<&'static Family>,
     /// Whether it takes prefix and suffix by themselves and knows the template (Mistral, Vertex, llama.cpp's `/infill`).
     pub infill: bool,
+    /// Whether it takes other files beside those two (llama.cpp's `input_extra`).
+    pub files: bool,
     /// Tokens of prompt and answer together.
     pub window: usize,
     /// Counts tokens as its model does, or bounds them.
@@ -91,6 +93,8 @@ pub enum PromptKind {
         prefix: String,
         /// Text after the cursor.
         suffix: String,
+        /// Other files, the nearest last; only for backends that take them.
+        files: Vec<OtherFile>,
     },
     /// A conversation.
     Chat {

@@ -97,7 +97,7 @@ pub fn seed(document: &Document, experiment: SeedExperiment, counter: &dyn Count
             Section { name: "prefix", tokens: counter.count(&prefix) },
             Section { name: "suffix", tokens: counter.count(suffix) },
         ],
-        kind: PromptKind::Infill { prefix, suffix: suffix.to_owned() },
+        kind: PromptKind::Infill { prefix, suffix: suffix.to_owned(), files: Vec::new() },
         stops: Vec::new(),
         max_tokens: MAX_TOKENS,
         tokens: Estimate { tokens, exact: counter.is_exact() },

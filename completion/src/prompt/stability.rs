@@ -51,7 +51,7 @@ pub fn simulate(
         let prompt = match build(&document, files, backend, settings)?.kind {
             PromptKind::Raw { text } => text,
             // Where the backend puts the texts together, the one after the cursor can only be first.
-            PromptKind::Infill { prefix, suffix } => suffix + &prefix,
+            PromptKind::Infill { prefix, suffix, .. } => suffix + &prefix,
             PromptKind::Chat { messages } => messages.into_iter().map(|message| message.content).collect(),
         };
         if let Some(before) = &before {
@@ -95,8 +95,13 @@ mod tests {
         let patient = Caps { bytes: 1 << 20, time: Duration::from_secs(60) };
         for (family, header_percent) in FAMILIES.iter().map(|family| (family, 0)).chain([(&FAMILIES[0], 15)])
         {
-            let backend =
-                BackendTraits { family: Some(family), infill: false, window: 2048, counter: &Bound };
+            let backend = BackendTraits {
+                family: Some(family),
+                infill: false,
+                files: false,
+                window: 2048,
+                counter: &Bound,
+            };
             let settings = Settings { header_percent, caps: patient, ..Settings::default() };
             let found = simulate((&class, &typed, &suffix), "main.py", &files, &backend, &settings).unwrap();
             assert!(found.keystrokes > 80, "{found:?}");

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request};
 use modelgate_api::v1alpha1::Compat;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{Given, misuse};
 use crate::app::{App, Gateway};
 use crate::args::Args;
-use crate::complete::{self, Completed, CompletionTask, SourceDocument, Unavailable};
+use crate::complete::{self, Choice, Completed, CompletionTask, SourceDocument, Unavailable};
 use crate::error::GatewayError;
 use crate::gitlab;
 use crate::pipeline::route;
@@ -43,6 +44,9 @@ pub struct Complete {
     /// Seconds to wait for a backend that starts or wakes
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     serve: Args,
 }
@@ -146,7 +150,11 @@ impl Complete {
         drop(stop);
         // Children and sockets are cleared away; a fault there changes nothing of the result.
         let _ended = running.await;
-        print!("{tried}");
+        if self.json {
+            println!("{:#}", tried.json());
+        } else {
+            print!("{tried}");
+        }
         match &tried.done {
             Ok(completed) if !completed.choices.is_empty() => 0,
             _ => NOTHING,
@@ -193,6 +201,35 @@ async fn attempt(
         CompletionTask { document, model, unavailable: Unavailable::Error, ..CompletionTask::default() };
     let done = complete::run(gateway, &snapshot, &route, task, &mut record).await;
     Tried { done, steps: record.take_steps(), took: began.elapsed() }
+}
+
+impl Tried {
+    /// The same as the text, for programs.
+    fn json(&self) -> Value {
+        let step = |Step { name, before, after }: &Step| {
+            // What a backend is sent is JSON itself.
+            let text = serde_json::from_str(after).ok().filter(Value::is_object);
+            let text = text.unwrap_or_else(|| after.as_str().into());
+            json!({"name": name, "changed": before != after, "text": text})
+        };
+        let (outcome, completed) = match &self.done {
+            Err(error) => (error.outcome(), json!({"error": error.to_string()})),
+            Ok(completed) => {
+                let choice = |choice: &Choice| json!({"text": choice.text, "finish": choice.finish.as_str()});
+                let Completed { backend, model, language, .. } = completed;
+                let choices: Vec<Value> = completed.choices.iter().map(choice).collect();
+                let whole =
+                    json!({"backend": backend, "model": model, "language": language, "choices": choices});
+                (completed.outcome, whole)
+            }
+        };
+        json!({
+            "outcome": outcome.as_str(),
+            "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "steps": self.steps.iter().map(step).collect::<Vec<_>>(),
+            "completed": completed,
+        })
+    }
 }
 
 impl fmt::Display for Tried {

@@ -28,6 +28,8 @@ pub(super) struct Cleaned {
     pub choices: Vec<Choice>,
     /// One entry for each time.
     pub steps: Vec<Step>,
+    /// Of each answer every step that ran, and what it made of the text where it changed it.
+    pub traces: Vec<Vec<(Step, Option<String>)>>,
 }
 
 impl Cleaner {
@@ -86,8 +88,11 @@ impl Cleaner {
     pub(super) fn clean(&self, raws: &[Raw]) -> Cleaned {
         let mut steps = Vec::new();
         let mut candidates = Vec::new();
+        let mut traces = Vec::new();
         for raw in raws {
-            let Some(done) = self.one(raw) else { continue };
+            let mut done = self.one(raw);
+            traces.push(done.as_mut().map(trace).unwrap_or_default());
+            let Some(done) = done else { continue };
             steps.extend(done.steps.iter().filter(|(_, changed)| *changed).map(|(step, _)| *step));
             candidates.push((done, raw.logprob));
         }
@@ -101,7 +106,7 @@ impl Cleaner {
             })
             .collect();
         let choices = rank(&compared).into_iter().filter_map(|at| candidates.get(at)).map(choice).collect();
-        Cleaned { choices, steps }
+        Cleaned { choices, steps, traces }
     }
 
     fn one(&self, raw: &Raw) -> Option<Processed> {
@@ -119,6 +124,13 @@ impl Cleaner {
             }
         }
     }
+}
+
+/// The steps that ran with what they made of the text.
+fn trace(done: &mut Processed) -> Vec<(Step, Option<String>)> {
+    let mut texts = std::mem::take(&mut done.texts).into_iter().peekable();
+    let made = |(step, _): &(Step, bool)| (*step, texts.next_if(|(by, _)| by == step).map(|(_, text)| text));
+    done.steps.iter().map(made).collect()
 }
 
 /// What the configuration wants done.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use modelgate_completion::post::Step;
 use tokio::time::Instant;
 
 use super::clean::Cleaner;
@@ -211,22 +212,37 @@ async fn make(
         Err(error) => Some(error),
     };
     let raw = raws.first().map(|raw| raw.text.clone()).unwrap_or_default();
+    let seen: Vec<String> = match record.wants_steps() {
+        true => raws.iter().map(|raw| raw.text.clone()).collect(),
+        false => Vec::new(),
+    };
     let cleaned = core.pool.run(move || cleaner.clean(&raws)).await?;
-    let changed: Vec<&str> = cleaned.steps.iter().map(|step| step.name()).collect();
     for step in &cleaned.steps {
         gateway.metrics.completion.step(*step);
     }
     record.note_phase(facts::Phase::Postprocess);
+    note_steps(record, order, &seen, &cleaned.traces);
     let choices = cleaned.choices;
-    let shown = choices.first().map_or("", |choice| choice.text.as_str());
-    record.note_step("answer of the model", &order.task.document.prefix, &raw);
-    record.note_step(&format!("post-processing ({})", changed.join(", ")), &raw, shown);
     let outcome = match &broken {
         None => Outcome::Success,
         Some(GatewayError::UpstreamTimeout(_)) => Outcome::Timeout,
         Some(_) => Outcome::Truncated,
     };
     Ok(Arc::new(Landed { choices, raw, usage, outcome, broken, is_accounted: false.into() }))
+}
+
+/// What each step made of each answer, for whoever asked for texts.
+fn note_steps(record: &Record, order: &Order, raws: &[String], traces: &[Vec<(Step, Option<String>)>]) {
+    for (number, (raw, trace)) in raws.iter().zip(traces).enumerate() {
+        let of = if raws.len() > 1 { format!(" {}", number + 1) } else { String::new() };
+        record.note_step(&format!("answer of the model{of}"), &order.task.document.prefix, raw);
+        let mut text = raw;
+        for (step, made) in trace {
+            let after = made.as_ref().unwrap_or(text);
+            record.note_step(&format!("{}{of}", step.name()), text, after);
+            text = after;
+        }
+    }
 }
 
 /// Reads until nothing more is wanted; tells whether that was before the backend's own end.

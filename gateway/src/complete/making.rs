@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use modelgate_api::v1alpha1::{FimFamily, SuffixScope};
-use modelgate_completion::family::{Family, by_model_name};
+use modelgate_completion::family::{Family, OtherFile, by_model_name};
 use modelgate_completion::prompt::{BackendTraits, ContextItem, Settings, Shape, enclosing};
 use modelgate_completion::syntax::Caps;
 use modelgate_completion::tokens::Bound;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::order::Order;
 use crate::backend::Backend;
-use crate::dialect::{Message, Prompt};
+use crate::dialect::{File, Message, Prompt};
 
 /// Window of a model whose `contextLength` is not given: that of the model of 2023.
 pub(crate) const DEFAULT_WINDOW: u32 = 2048;
@@ -30,6 +30,8 @@ struct Kind {
     family: Option<&'static Family>,
     /// The server puts the two texts together by itself.
     infill: bool,
+    /// And takes other files beside them.
+    files: bool,
     window: u32,
 }
 
@@ -110,12 +112,13 @@ impl Kind {
         let infill = abilities.infill && (config.fim_family == FimFamily::Auto || !abilities.raw);
         let takes_suffix = infill || family.is_some() && abilities.raw;
         let window = config.context_length.unwrap_or(DEFAULT_WINDOW);
-        takes_suffix.then_some(Self { family, infill, window })
+        takes_suffix.then_some(Self { family, infill, files: abilities.files, window })
     }
 
     fn asked(self, order: &Order, document: &Document, files: &[ContextItem]) -> Option<Asked> {
-        let Self { family, infill, window } = self;
-        let backend = BackendTraits { family, infill, window: tokens(window), counter: &Bound };
+        let Self { family, infill, files: takes_files, window } = self;
+        let backend =
+            BackendTraits { family, infill, files: takes_files, window: tokens(window), counter: &Bound };
         let settings = Settings {
             max_tokens: tokens(order.max_tokens),
             max_prompt: tokens(order.prompt_budget.unwrap_or(window)),
@@ -124,7 +127,10 @@ impl Kind {
         let built = build(document, files, &backend, &settings).ok()?;
         let prompt = match built.kind {
             PromptKind::Raw { text } => Prompt::Raw(text),
-            PromptKind::Infill { prefix, suffix } => Prompt::Infill { prefix, suffix },
+            PromptKind::Infill { prefix, suffix, files } => {
+                let file = |file: OtherFile| File { name: file.path, text: file.text };
+                Prompt::Infill { prefix, suffix, files: files.into_iter().map(file).collect() }
+            }
             PromptKind::Chat { messages } => Prompt::Chat(
                 messages
                     .into_iter()

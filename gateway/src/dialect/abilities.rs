@@ -11,6 +11,8 @@ pub struct Abilities {
     pub raw: bool,
     /// Text before and after a gap.
     pub infill: bool,
+    /// Other files beside those texts.
+    pub files: bool,
     /// A conversation.
     pub chat: bool,
     /// Answers piece by piece.
@@ -34,6 +36,7 @@ impl Abilities {
     const OPENAI: Self = Self {
         raw: true,
         infill: false,
+        files: false,
         chat: true,
         stream: true,
         stream_usage: true,
@@ -55,7 +58,7 @@ impl Abilities {
             }
             // `--max-stop-sequences` is 4 unless set.
             Dialect::Tgi => Self { choices: 1, ..all },
-            Dialect::LlamaCpp => Self { infill: true, stops: 16, choices: 1, ..all },
+            Dialect::LlamaCpp => Self { infill: true, files: true, stops: 16, choices: 1, ..all },
             Dialect::Triton(_) => Self { chat: false, logprobs: false, stops: 16, choices: 1, ..all },
             Dialect::Vertex(place) => Self::of_vertex(place.kind()),
         }
@@ -85,7 +88,7 @@ impl Abilities {
     #[must_use]
     pub fn prompt_of(&self, prefix: String, suffix: String) -> Prompt {
         if self.infill && (!self.raw || !suffix.is_empty()) {
-            Prompt::Infill { prefix, suffix }
+            Prompt::Infill { prefix, suffix, files: Vec::new() }
         } else if self.raw || !self.chat {
             Prompt::Raw(prefix)
         } else {
@@ -133,7 +136,7 @@ mod tests {
         let place = vertex::Place::new("p", "us-central1", "google", "code-gecko@002");
         let abilities = Abilities::of(&Dialect::Vertex(place));
         let stops: Vec<String> = (0..9).map(|n| format!("s{n}")).collect();
-        let prompt = Prompt::Infill { prefix: "a".into(), suffix: "b".into() };
+        let prompt = Prompt::Infill { prefix: "a".into(), suffix: "b".into(), files: Vec::new() };
         let ask = Generation {
             prompt,
             max_tokens: 500,

@@ -2,11 +2,11 @@
 //! OpenAI's path.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::events::{self, Event};
 use super::openai::{Usage, generate};
-use super::{Abilities, Choice, Fault, Finish, Generated, Generation, Prompt, Wire, error_message};
+use super::{Abilities, Choice, Fault, File, Finish, Generated, Generation, Prompt, Wire, error_message};
 
 /// The request. `cache_prompt` keeps what successive keystrokes have in common.
 pub(super) fn render(ask: &Generation, abilities: &Abilities) -> Wire {
@@ -17,10 +17,14 @@ pub(super) fn render(ask: &Generation, abilities: &Abilities) -> Wire {
             body.insert("prompt".into(), text.as_str().into());
             "/completion"
         }
-        Prompt::Infill { prefix, suffix } => {
+        Prompt::Infill { prefix, suffix, files } => {
             body.insert("input_prefix".into(), prefix.as_str().into());
             body.insert("input_suffix".into(), suffix.as_str().into());
             body.insert("prompt".into(), "".into());
+            if !files.is_empty() {
+                let file = |file: &File| json!({"filename": file.name, "text": file.text});
+                body.insert("input_extra".into(), files.iter().map(file).collect());
+            }
             "/infill"
         }
     };

@@ -20,7 +20,7 @@ pub(super) fn body(ask: &Generation) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("model".into(), ask.model.as_str().into());
     match &ask.prompt {
-        Prompt::Infill { prefix, suffix } => {
+        Prompt::Infill { prefix, suffix, .. } => {
             body.insert("prompt".into(), prefix.as_str().into());
             body.insert("suffix".into(), suffix.as_str().into());
         }

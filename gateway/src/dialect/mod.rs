@@ -79,6 +79,9 @@ pub enum Prompt {
         prefix: String,
         /// After the gap.
         suffix: String,
+        /// Other files, the nearest last; only for servers that take them.
+        #[serde(default)]
+        files: Vec<File>,
     },
     /// A conversation.
     Chat(Vec<Message>),
@@ -88,6 +91,15 @@ impl Default for Prompt {
     fn default() -> Self {
         Self::Raw(String::new())
     }
+}
+
+/// A file beside the one that is filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct File {
+    /// Its name or path.
+    pub name: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// One message of a conversation.

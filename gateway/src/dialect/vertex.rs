@@ -111,7 +111,7 @@ impl Place {
     fn predict(&self, ask: &Generation) -> Result<Wire, Unsupported> {
         let (before, after) = match &ask.prompt {
             Prompt::Raw(text) => (text.as_str(), ""),
-            Prompt::Infill { prefix, suffix } => (prefix.as_str(), suffix.as_str()),
+            Prompt::Infill { prefix, suffix, .. } => (prefix.as_str(), suffix.as_str()),
             Prompt::Chat(_) => return Err(Unsupported("a conversation")),
         };
         let instance = match self.kind() {

@@ -13,7 +13,11 @@ impl Measuring<'_> {
     pub(super) async fn suffix(&mut self) {
         let with = Abilities { infill: true, ..self.abilities };
         let ask = |suffix: &str| Generation {
-            prompt: Prompt::Infill { prefix: "def add(a, b):\n".into(), suffix: suffix.into() },
+            prompt: Prompt::Infill {
+                prefix: "def add(a, b):\n".into(),
+                suffix: suffix.into(),
+                files: Vec::new(),
+            },
             ..self.ask()
         };
         let (short, long) =

@@ -19,7 +19,7 @@ pub(in crate::dialect) fn render(ask: &Generation, abilities: &Abilities, root: 
             body.insert("prompt".into(), text.as_str().into());
             "/completions"
         }
-        Prompt::Infill { prefix, suffix } => {
+        Prompt::Infill { prefix, suffix, .. } => {
             body.insert("prompt".into(), prefix.as_str().into());
             body.insert("suffix".into(), suffix.as_str().into());
             "/completions"
