@@ -163,7 +163,7 @@ mod tests {
         let prompt = seed(&document, experiment, &Bound, PATIENT);
         assert!(prompt.tokens.tokens <= SEED_WINDOW, "{:?}", prompt.tokens);
         match prompt.kind {
-            PromptKind::Infill { prefix, suffix } => (prefix, suffix),
+            PromptKind::Infill { prefix, suffix, .. } => (prefix, suffix),
             other => panic!("{other:?}"),
         }
     }
