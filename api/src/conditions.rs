@@ -17,6 +17,9 @@ pub const AUTH_RESOLVED: &str = "AuthResolved";
 /// Which gateways acknowledged the backend.
 pub const ROUTED: &str = "Routed";
 
+/// Every pod runs the newest template.
+pub const ROLLED_OUT: &str = "RolledOut";
+
 /// Reasons: one CamelCase word each.
 pub mod reasons {
     /// Nobody has looked at the object yet (the schema's default).
@@ -45,6 +48,10 @@ pub mod reasons {
     pub const PROBE_FAILED: &str = "ProbeFailed";
     /// The rollout did not finish in time.
     pub const PROGRESS_DEADLINE: &str = "ProgressDeadlineExceeded";
+    /// The newest pod template failed and the one before it was put back.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// Every pod runs the newest template.
+    pub const ROLLED_OUT: &str = "RolledOut";
     /// The API server refused a child.
     pub const CHILD_REFUSED: &str = "ChildRefused";
     /// The spec is wrong.

@@ -31,6 +31,8 @@ pub const DEFAULT_CA_KEY: &str = "ca.crt";
 pub const DEFAULT_KEY_KEY: &str = "key.pem";
 /// Annotation that the operator touches on gateway pods so that the kubelet remounts their ConfigMap at once.
 pub const NUDGE_ANNOTATION: &str = "modelgate.dev/nudge";
+/// Annotation of a ModelBackend: another value takes over what a new version of the operator holds back.
+pub const RENEW_ANNOTATION: &str = "modelgate.dev/renew";
 /// Key of the Secret with API keys when none is named.
 pub const DEFAULT_KEYS_KEY: &str = "keys.json";
 /// Key of the Secret with the address of a Redis server when none is named.

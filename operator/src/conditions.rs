@@ -144,8 +144,14 @@ fn shorten(message: &str) -> String {
     format!("{}…", message.get(..end).unwrap_or_default())
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     strtime::format("%Y-%m-%dT%H:%M:%SZ", Timestamp::now()).unwrap_or_default()
+}
+
+/// Whole seconds since an RFC 3339 time; `None` when the text is none.
+pub(crate) fn seconds_since(time: &str) -> Option<i64> {
+    let then: Timestamp = time.parse().ok()?;
+    Some(Timestamp::now().as_second().saturating_sub(then.as_second()).max(0))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::core::DynamicObject;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use modelgate_api::v1alpha1::{ModelBackend, ModelGateway};
 
 use crate::acknowledge::Acknowledgements;
@@ -77,6 +77,13 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// A child as watched, if the watch knows it.
+    #[must_use]
+    pub fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let key = ObjectRef::<DynamicObject>::new_with(name, kind.resource()).within(namespace);
+        self.children.get(&kind)?.get(&key)
+    }
+
     /// Pods in `namespace` whose label `label` is `name`.
     #[must_use]
     pub fn pods_of(&self, namespace: &str, kind: OwnerKind, name: &str) -> Vec<Arc<Pod>> {

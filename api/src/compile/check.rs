@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use url::{Host, Url};
 
-use super::{Place, Problem, Problems, Reason, completion};
+use super::{Place, Problem, Problems, Reason, completion, pods};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
     Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec,
@@ -124,6 +124,9 @@ fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
         ("spec.placement", spec.placement.is_some()),
         ("spec.network", spec.network.is_some()),
         ("spec.monitoring", spec.monitoring.is_some()),
+        ("spec.rollout", spec.rollout.is_some()),
+        ("spec.imagePullSecrets", !spec.image_pull_secrets.is_empty()),
+        ("spec.podOverrides", spec.pod_overrides.is_some()),
     ];
     for (path, _) in given.iter().filter(|(_, given)| *given) {
         problems.add(Reason::Invalid, *path, "is for `server` alone; remove it");
@@ -158,6 +161,10 @@ fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problem
         None => {}
     }
     check_env(&server.env, problems);
+    if let Some(rollout) = &spec.rollout {
+        pods::check_rollout(rollout, problems);
+    }
+    pods::check(&spec.image_pull_secrets, spec.pod_overrides.as_ref(), problems);
 }
 
 fn check_accelerator(accelerator: &Accelerator, problems: &mut Problems) {
@@ -279,6 +286,7 @@ pub(super) fn gateway(spec: &ModelGatewaySpec, problems: &mut Problems) {
     if let Some(wanted) = &spec.completion {
         completion::check(wanted, problems);
     }
+    pods::check(&spec.image_pull_secrets, spec.pod_overrides.as_ref(), problems);
     super::route::check(&spec.routes, problems);
     super::access::check(spec, problems);
     super::exposure::check(spec.expose.as_ref(), problems);

@@ -8,6 +8,7 @@ mod check;
 mod completion;
 mod exposure;
 mod gitlab;
+mod pods;
 mod route;
 #[cfg(test)]
 mod tests;

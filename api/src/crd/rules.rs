@@ -27,6 +27,8 @@ pub const BACKEND_LISTS: &[ListKey] = &[
     ListKey { path: "spec.server.env", key: "name" },
     ListKey { path: "status.conditions", key: "type" },
     ListKey { path: "status.dialect.findings", key: "name" },
+    ListKey { path: "spec.imagePullSecrets", key: "name" },
+    ListKey { path: "status.pendingChanges", key: "path" },
 ];
 
 /// Keyed lists of ModelGateway.
@@ -38,6 +40,7 @@ pub const GATEWAY_LISTS: &[ListKey] = &[
     ListKey { path: "spec.completion.experiments", key: "name" },
     ListKey { path: "status.conditions", key: "type" },
     ListKey { path: "status.routes", key: "name" },
+    ListKey { path: "spec.imagePullSecrets", key: "name" },
 ];
 
 /// Rules of ModelBackend.
@@ -66,6 +69,21 @@ pub const BACKEND_RULES: &[Rule] = &[
         path: "spec",
         rule: "has(self.server) || !has(self.network)",
         message: "spec.network: is for spec.server alone; remove it",
+    },
+    Rule {
+        path: "spec",
+        rule: "has(self.server) || !(has(self.rollout) || has(self.imagePullSecrets) || has(self.podOverrides))",
+        message: "spec.rollout, spec.imagePullSecrets and spec.podOverrides are for spec.server alone; remove them",
+    },
+    Rule {
+        path: "spec.rollout",
+        rule: "!has(self.drainTimeout) || duration(self.drainTimeout) <= duration('1h')",
+        message: "spec.rollout.drainTimeout: must be at most 1h",
+    },
+    Rule {
+        path: "spec.rollout",
+        rule: "!has(self.progressDeadline) || (duration(self.progressDeadline) >= duration('10s') && duration(self.progressDeadline) <= duration('24h'))",
+        message: "spec.rollout.progressDeadline: must be from 10s to 24h",
     },
     Rule {
         path: "spec",

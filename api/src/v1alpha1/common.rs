@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Schemaless;
+
 /// A span of time as Go writes it: `300ms`, `4.5s`, `1m30s`, `24h`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
@@ -208,6 +210,18 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "crd", schemars(length(max = 32)))]
     pub tolerations: Vec<Toleration>,
+    /// Affinity as in a pod. What the devices ask for is required besides.
+    pub affinity: Option<Schemaless>,
+    /// PriorityClass of the pods.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub priority_class_name: Option<String>,
+    /// RuntimeClass of the pods, such as `nvidia`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub runtime_class_name: Option<String>,
+    /// `topologySpreadConstraints` as in a pod; one without `labelSelector` gets that of the pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
+    pub topology_spread: Vec<Schemaless>,
 }
 
 /// A taint the pods tolerate; the shape is that of Kubernetes.

@@ -11,6 +11,8 @@ mod fim;
 mod gitlab_auth;
 mod model_backend;
 mod model_gateway;
+mod pods;
+mod rollout;
 mod route;
 mod status;
 
@@ -42,6 +44,8 @@ pub use model_backend::{
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ModelGatewaySpec, Oidc, Protocol};
+pub use pods::{PullSecret, Schemaless};
+pub use rollout::{PendingChange, RolloutSpec, RolloutStatus, RolloutStrategy};
 pub use route::{
     DataBoundary, HeaderMatch, ProjectMatch, Role, Route, RouteBackend, RouteHedging, RouteMatch,
     RouteRetries, RouteTimeout,

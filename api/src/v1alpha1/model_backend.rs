@@ -4,7 +4,7 @@
 use super::ModelBackendStatus;
 use super::{
     Accelerator, Admission, BackendNetwork, Engine, EnvVar, ExternalServer, FimSpec, GoDuration,
-    MonitoringSpec, Placement, Resources, SecretKeyRef,
+    MonitoringSpec, Placement, PullSecret, Resources, RolloutSpec, Schemaless, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,17 @@ pub struct ModelBackendSpec {
     pub network: Option<BackendNetwork>,
     /// How Prometheus is told about the pods of `server`.
     pub monitoring: Option<MonitoringSpec>,
+    /// How the pods of `server` are replaced when they change.
+    pub rollout: Option<RolloutSpec>,
+    /// Secrets with credentials for pulling the images of `server`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
+    pub image_pull_secrets: Vec<PullSecret>,
+    /// A pod template (`metadata` and `spec`) laid over the one of `server`, list items by their keys.
+    pub pod_overrides: Option<Schemaless>,
+    /// Change nothing; what runs keeps serving.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// A model: the name requests use, and where its files are.

@@ -4,7 +4,7 @@
 use super::ModelGatewayStatus;
 use super::{
     ApiKeys, Cache, Completion, Expose, GatewayNetwork, GitlabAuth, GoDuration, Limit, Listeners,
-    MonitoringSpec, Placement, RequiredClaim, Resources, Route, SecretKeyRef,
+    MonitoringSpec, Placement, PullSecret, RequiredClaim, Resources, Route, Schemaless, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,12 @@ pub struct ModelGatewaySpec {
     pub resources: Option<Resources>,
     /// Nodes for the pods.
     pub placement: Option<Placement>,
+    /// Secrets with credentials for pulling the gateway's image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 8)))]
+    pub image_pull_secrets: Vec<PullSecret>,
+    /// A pod template (`metadata` and `spec`) laid over the gateway's, list items by their keys.
+    pub pod_overrides: Option<Schemaless>,
 }
 
 /// Protocols that clients speak.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{PendingChange, RolloutStatus};
+
 /// A condition as in `metav1.Condition`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
@@ -52,6 +54,11 @@ pub struct ModelBackendStatus {
     pub served_models: Vec<String>,
     /// What its server was measured to do.
     pub dialect: Option<DialectReport>,
+    /// How pods are replaced, and what became of it.
+    pub rollout: Option<RolloutStatus>,
+    /// Changes of the pod template that this version of the operator holds back, keyed by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_changes: Vec<PendingChange>,
 }
 
 /// Pods of a ModelBackend.

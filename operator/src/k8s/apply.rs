@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{DynamicObject, TypeMeta};
-use kube::runtime::reflector::ObjectRef;
 use serde_json::Value;
 
 use super::child::{Applied, Child, ChildKind, MANAGER, Owner, Prepared};
@@ -99,10 +98,7 @@ impl<'a> Applier<'a> {
     /// The live object as the watch last saw it. One that the watch does not know is asked for by name, so that an
     /// object of somebody else is never taken over.
     async fn live(&self, child: &Child<Prepared>) -> Result<Option<Value>, Error> {
-        let key = ObjectRef::<DynamicObject>::new_with(&child.name, child.kind.resource())
-            .within(&self.owner.namespace);
-        let stored = self.ctx.stores.children.get(&child.kind).and_then(|store| store.get(&key));
-        let live = match stored {
+        let live = match self.ctx.stores.child(child.kind, &self.owner.namespace, &child.name) {
             Some(live) => Some((*live).clone()),
             None => {
                 let action = format!("get {} {}/{}", child.kind.as_str(), self.owner.namespace, child.name);

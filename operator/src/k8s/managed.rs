@@ -18,6 +18,51 @@ pub fn holds_exactly(desired: &Value, live: &Value, manager: &str) -> bool {
         .is_some_and(|owned| covers(desired, owned))
 }
 
+/// The part of `live` that `manager` applied last; `None` when it applied nothing.
+#[must_use]
+pub fn extract(live: &Value, manager: &str) -> Option<Value> {
+    let own = entries(live).find(|entry| {
+        entry.get("manager").and_then(Value::as_str) == Some(manager)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+            && entry.get("subresource").is_none()
+    })?;
+    Some(part(live, own.get("fieldsV1")?.as_object()?))
+}
+
+fn part(value: &Value, owned: &Map<String, Value>) -> Value {
+    let below = |key: &str| owned.get(key).and_then(Value::as_object);
+    match value {
+        _ if owned.keys().all(|key| key == ".") => value.clone(),
+        Value::Object(map) => {
+            let fields = map
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), part(value, below(&format!("f:{name}"))?))));
+            Value::Object(fields.collect())
+        }
+        // In the order of the list; an element is owned by its key or by its value.
+        Value::Array(list) => {
+            let elements = list.iter().filter_map(|element| {
+                owned.iter().find_map(|(key, below)| {
+                    let (kind, text) = key.split_once(':')?;
+                    let wanted: Value = serde_json::from_str(text).ok()?;
+                    let matches = match (kind, &wanted) {
+                        ("k", Value::Object(keys)) => {
+                            keys.iter().all(|(name, key)| element.get(name) == Some(key))
+                        }
+                        ("v", wanted) => element == wanted,
+                        _ => false,
+                    };
+                    matches.then(|| {
+                        below.as_object().map_or_else(|| element.clone(), |below| part(element, below))
+                    })
+                })
+            });
+            Value::Array(elements.collect())
+        }
+        leaf => leaf.clone(),
+    }
+}
+
 /// Managers other than `manager` that own one of `paths`, sorted and without repetition.
 #[must_use]
 pub fn others(live: &Value, paths: &[Path], manager: &str) -> Vec<String> {

@@ -1,9 +1,10 @@
 //! What both kinds of pods have in common: the restricted security context, volumes, placement. Pure.
 
-use modelgate_api::v1alpha1::{MonitoringMode, MonitoringSpec, Placement};
+use modelgate_api::v1alpha1::{MonitoringMode, MonitoringSpec, Placement, PullSecret, Schemaless};
 use serde_json::{Value, json};
 
 use super::child::{Child, ChildKind, Owner, Prepared};
+use super::overrides;
 use crate::args::Render;
 
 /// User and group of our images.
@@ -29,6 +30,10 @@ pub struct Workload<'a> {
     pub service_account: Option<&'a str>,
     /// Nodes.
     pub placement: Option<&'a Placement>,
+    /// Secrets for pulling images.
+    pub pull_secrets: &'a [PullSecret],
+    /// What the user lays over the template.
+    pub overrides: Option<&'a Schemaless>,
     /// `nodeAffinity` that the devices ask for.
     pub devices: Option<Value>,
     /// `initContainers`.
@@ -59,22 +64,40 @@ impl Workload<'_> {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "nodeSelector": placement.node_selector,
-            "affinity": self.devices.map(|devices| json!({"nodeAffinity": devices})),
+            "affinity": overrides::affinity(placement.affinity.as_ref(), self.devices),
             "tolerations": non_empty(placement.tolerations.iter().map(|toleration| json!(toleration)).collect()),
+            "topologySpreadConstraints": non_empty(spread(&placement, self.owner)),
+            "priorityClassName": placement.priority_class_name,
+            "runtimeClassName": placement.runtime_class_name,
+            "imagePullSecrets": non_empty(self.pull_secrets.iter().map(|secret| json!(secret)).collect()),
             "initContainers": non_empty(self.init),
             "containers": self.containers,
             "volumes": non_empty(self.volumes),
         });
+        let mut template = json!({"metadata": {"labels": labels}, "spec": pod});
+        if let Some(given) = self.overrides {
+            overrides::lay(&mut template, given);
+        }
         let spec = json!({
             "replicas": self.replicas,
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": self.progress_deadline,
             "selector": {"matchLabels": self.owner.selector()},
             "strategy": self.strategy,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": template,
         });
         Child::new(ChildKind::Deployment, self.name, self.owner, &labels, json!({"spec": spec}))
     }
+}
+
+/// Constraints count the owner's own pods unless they say otherwise.
+fn spread(placement: &Placement, owner: &Owner) -> Vec<Value> {
+    let constraints = placement.topology_spread.iter().map(|constraint| {
+        let mut constraint = constraint.0.clone();
+        constraint.entry("labelSelector").or_insert_with(|| json!({"matchLabels": owner.selector()}));
+        Value::Object(constraint)
+    });
+    constraints.collect()
 }
 
 fn non_empty(list: Vec<Value>) -> Value {

@@ -30,19 +30,26 @@ impl Rollout {
     /// Reads a live Deployment.
     #[must_use]
     pub fn of(deployment: &Child<Applied>) -> Self {
-        let number = |pointer: &str| i32::try_from(deployment.number(pointer)).unwrap_or(i32::MAX);
+        Self::read(&deployment.body)
+    }
+
+    /// Reads a live Deployment's JSON.
+    #[must_use]
+    pub fn read(deployment: &Value) -> Self {
+        let long = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+        let number = |pointer: &str| i32::try_from(long(pointer)).unwrap_or(i32::MAX);
         let (desired, total) = (number("/spec/replicas"), number("/status/replicas"));
         let (ready, updated) = (number("/status/readyReplicas"), number("/status/updatedReplicas"));
-        let generation = deployment.number("/metadata/generation");
-        let observed = deployment.number("/status/observedGeneration") >= generation;
-        let uid = deployment.body.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let generation = long("/metadata/generation");
+        let observed = long("/status/observedGeneration") >= generation;
+        let uid = deployment.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         Self {
             desired,
             total,
             ready,
             updated,
             complete: observed && updated == desired && total == desired && ready == desired,
-            overdue: observed.then(|| overdue(&deployment.body)).flatten(),
+            overdue: observed.then(|| overdue(deployment)).flatten(),
             revision: format!("{uid}/{generation}"),
         }
     }

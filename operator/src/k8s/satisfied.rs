@@ -27,12 +27,14 @@ fn list_keys(list: &str) -> Option<&'static [&'static str]> {
         "containers" | "initContainers" | "volumes" | "env" | "imagePullSecrets" => Some(&["name"]),
         "volumeMounts" => Some(&["mountPath"]),
         "ownerReferences" => Some(&["uid"]),
+        "topologySpreadConstraints" => Some(&["topologyKey", "whenUnsatisfiable"]),
+        "hostAliases" => Some(&["ip"]),
         _ => None,
     }
 }
 
 /// `ports` of a container is keyed by containerPort and protocol, of a Service by port and protocol.
-fn keys_of(list: &str, element: &Value) -> Option<Vec<&'static str>> {
+pub(crate) fn keys_of(list: &str, element: &Value) -> Option<Vec<&'static str>> {
     if list != "ports" {
         return list_keys(list).map(<[_]>::to_vec);
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 pub const STATUS_MANAGER: &str = "modelgate-operator/status";
 
 /// Lists that are left out when they are empty; a merge patch must say so.
-const LISTS: [&str; 3] = ["addresses", "routes", "servedModels"];
+const LISTS: [&str; 4] = ["addresses", "routes", "servedModels", "pendingChanges"];
 
 /// Writes `wanted` unless it is what the object has. Timestamps of conditions whose status did not change were carried
 /// over when `wanted` was made, so plain equality is the question.

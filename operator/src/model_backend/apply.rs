@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::build::Resources;
 use crate::context::Ctx;
 use crate::error::Error;
 use crate::k8s::apply::Applier;
-use crate::k8s::child::{Applied, Owner, Prepared};
+use crate::k8s::child::{Applied, Child, ChildKind, Owner, Prepared};
 
 /// Services first, so that a pod's name resolves once it is ready.
 ///
@@ -33,4 +35,29 @@ pub async fn apply(
     };
     applier.prune(&keep).await?;
     Ok(applied)
+}
+
+/// What the watches know of the children, without a write: for a backend that is paused.
+#[must_use]
+pub fn observe(ctx: &Ctx, owner: &Owner, resources: Resources<Prepared>) -> Resources<Applied> {
+    let live = |child: Option<Child<Prepared>>| {
+        let child = child?;
+        let body = live(ctx, owner, child.kind, &child.name)?;
+        Some(child.applied(body))
+    };
+    let Resources { service, headless, deployment, monitor } = resources;
+    Resources {
+        service: live(service),
+        headless: live(headless),
+        deployment: live(deployment),
+        monitor: live(monitor),
+    }
+}
+
+/// A child as watched, if it belongs to `owner`.
+#[must_use]
+pub fn live(ctx: &Ctx, owner: &Owner, kind: ChildKind, name: &str) -> Option<Value> {
+    let object = ctx.stores.child(kind, &owner.namespace, name)?;
+    let ours = object.metadata.owner_references.iter().flatten().any(|of| of.uid == owner.uid);
+    ours.then(|| serde_json::to_value(&*object).ok()).flatten()
 }

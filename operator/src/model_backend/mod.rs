@@ -4,6 +4,7 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod probe;
+pub mod rollout;
 pub mod status;
 pub mod validate;
 
@@ -13,13 +14,20 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use modelgate_api::conditions::reasons;
+use modelgate_api::names::RENEW_ANNOTATION;
+use modelgate_api::v1alpha1::ModelBackend;
 
 use crate::conditions::Row;
 use crate::context::{Ctx, WatchedBackend};
 use crate::error::{Error, ErrorKind};
-use crate::k8s::child::{Owner, OwnerKind};
+use crate::k8s::child::{ChildKind, Owner, OwnerKind};
+use crate::k8s::rollout::{Trouble, trouble};
 use crate::k8s::status_writer;
+use dereference::References;
+use rollout::choice::Room;
+use rollout::{Settled, Situation, settle};
 use status::{Report, StatusInput};
+use validate::{Place, ValidatedBackend};
 
 /// Looked at again after this even if no watch says anything.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -54,11 +62,10 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
     let mut failed = None;
     let report = match validate::validate(&owner, &backend.spec) {
         Err(problems) => Report::invalid(&problems),
-        Ok(valid) => match apply::apply(&ctx, &owner, build::build(&valid, &ctx.settings.render)).await {
-            Ok(applied) => {
-                let proof = probe::prove(&ctx, &valid, &applied).await; // [I/O]
-                requeue = proof.again.unwrap_or(RESYNC).min(RESYNC);
-                status::report(&valid, &applied, &references.pods, &proof, &ctx.settings.render)
+        Ok(valid) => match bring(&ctx, &valid, backend, &references, generation).await {
+            Ok((report, again)) => {
+                requeue = again.unwrap_or(RESYNC).min(RESYNC);
+                report
             }
             Err(error) if matches!(error.kind(), ErrorKind::Refused | ErrorKind::Forbidden) => {
                 let report = Report::stuck(reasons::CHILD_REFUSED, error.to_string());
@@ -81,4 +88,54 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
     };
     status_writer::write(&ctx, &owner, backend.status.as_ref(), &status::compute(&input)).await?; // [I/O]
     failed.map_or_else(|| Ok(Action::requeue(requeue)), Err)
+}
+
+/// Build, settle, apply, prove: what is found, and when to look again.
+async fn bring(
+    ctx: &Ctx,
+    valid: &ValidatedBackend,
+    backend: &ModelBackend,
+    references: &References,
+    generation: i64,
+) -> Result<(Report, Option<Duration>), Error> {
+    let owner = &valid.owner;
+    let mut resources = build::build(valid, &ctx.settings.render);
+    let mut settled = None;
+    if let (Place::Server(server), Some(deployment)) = (&valid.place, resources.deployment.take()) {
+        let live = apply::live(ctx, owner, ChildKind::Deployment, &deployment.name);
+        let renew = backend.annotations().get(RENEW_ANNOTATION).map(String::as_str);
+        let (trouble, unschedulable) = match trouble(&references.pods) {
+            Some(Trouble::Unschedulable(why)) => (Some(why), true),
+            Some(Trouble::Container(why)) => (Some(why), false),
+            None => (None, false),
+        };
+        let status = backend.status.as_ref();
+        let situation = Situation {
+            inputs: &rollout::template::inputs(&backend.spec, renew),
+            live: live.as_ref(),
+            handled: status.and_then(|status| status.observed_generation) == Some(generation),
+            before: status.and_then(|status| status.rollout.as_ref()),
+            trouble,
+            unschedulable,
+            room: Room::Unknown("free devices are not counted".into()),
+        };
+        let Settled { deployment, choice, pending, restored } = settle(deployment, server, &situation);
+        resources.deployment = Some(deployment);
+        settled = Some(status::Course { choice, pending, restored });
+    }
+    let applied = if backend.spec.paused {
+        apply::observe(ctx, owner, resources)
+    } else {
+        apply::apply(ctx, owner, resources).await? // [I/O]
+    };
+    let proof = probe::prove(ctx, valid, &applied).await; // [I/O]
+    let mut report = status::report(valid, &applied, &references.pods, &proof, &ctx.settings.render);
+    if let Some(course) = settled {
+        report = report.on(course);
+    }
+    if backend.spec.paused {
+        report.message =
+            format!("paused, nothing is changed until spec.paused is removed; {}", report.message);
+    }
+    Ok((report, proof.again))
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use modelgate_api::compile::Problem;
-use modelgate_api::conditions::{ROUTED, reasons};
+use modelgate_api::conditions::{ROLLED_OUT, ROUTED, reasons};
 use modelgate_api::names::{backend_child, service_fqdn};
-use modelgate_api::v1alpha1::{BackendReplicas, DialectReport, ExternalServer, ModelBackendStatus, Probe};
+use modelgate_api::v1alpha1::{
+    BackendReplicas, DialectReport, ExternalServer, ModelBackendStatus, PendingChange, Probe, RolloutStatus,
+};
 
 use super::build::Resources;
 use super::dereference::RoutedGateway;
 use super::probe::Proof;
+use super::rollout::choice::Choice;
 use super::validate::{Place, ValidatedBackend};
 use crate::args::Render;
 use crate::conditions::{Conditions, Row, Truth};
@@ -32,13 +35,45 @@ pub struct Report {
     pub endpoint: Option<String>,
     /// Names under which it is served.
     pub served: Vec<String>,
+    /// How its pods are replaced; absent where there are none.
+    pub course: Option<Course>,
+}
+
+/// How pods are replaced, and what is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The way and why.
+    pub choice: Choice,
+    /// What a newer operator would change.
+    pub pending: Vec<PendingChange>,
+    /// Said when the template before stands again.
+    pub restored: Option<String>,
 }
 
 impl Report {
+    /// The same with the course of rollouts. One that was taken back is the user's to mend, whatever serves meanwhile.
+    #[must_use]
+    pub fn on(mut self, course: Course) -> Self {
+        if let Some(said) = &course.restored {
+            self.message = format!("{said}: {}; change the spec to try again", self.message);
+            (self.row, self.reason) = (Row::Stuck, reasons::ROLLED_BACK);
+        }
+        self.course = Some(course);
+        self
+    }
+
     /// Nothing changes until a person acts.
     #[must_use]
     pub fn stuck(reason: &'static str, message: String) -> Self {
-        Self { row: Row::Stuck, reason, message, rollout: None, endpoint: None, served: Vec::new() }
+        Self {
+            row: Row::Stuck,
+            reason,
+            message,
+            rollout: None,
+            endpoint: None,
+            served: Vec::new(),
+            course: None,
+        }
     }
 
     /// Mistakes of the spec.
@@ -98,7 +133,7 @@ pub fn report(
         }
         _ => Vec::new(),
     };
-    Report { row, reason, message, rollout, endpoint, served }
+    Report { row, reason, message, rollout, endpoint, served, course: None }
 }
 
 fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
@@ -174,11 +209,15 @@ fn of_server(
 #[must_use]
 pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
     let before = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let Report { row, reason, message, rollout, endpoint, served } = &input.report;
+    let Report { row, reason, message, rollout, endpoint, served, course } = &input.report;
     let mut conditions = Conditions::new(before, input.generation).row(*row, reason, message);
     if let Some(gateways) = &input.routed {
         let (truth, reason, message) = routed(gateways);
         conditions = conditions.with(ROUTED, truth, reason, &message);
+    }
+    if let (Some(rollout), Some(course)) = (rollout, course) {
+        let (truth, reason, message) = rolled_out(rollout, course);
+        conditions = conditions.with(ROLLED_OUT, truth, reason, &message);
     }
     ModelBackendStatus {
         observed_generation: Some(input.generation),
@@ -195,6 +234,47 @@ pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
         endpoint: endpoint.clone(),
         served_models: served.clone(),
         dialect: input.dialect.clone(),
+        rollout: course.as_ref().map(|course| rollout_status(course, rollout.as_ref(), input.before)),
+        pending_changes: course.as_ref().map(|course| course.pending.clone()).unwrap_or_default(),
+    }
+}
+
+fn rolled_out(rollout: &Rollout, course: &Course) -> (Truth, &'static str, String) {
+    let pods = format!("{}/{} pods of the newest template", rollout.updated, rollout.desired);
+    let Choice { strategy, why } = &course.choice;
+    let way = format!("{} because {why}", strategy.as_str());
+    if let Some(said) = &course.restored {
+        return (Truth::False, reasons::ROLLED_BACK, said.clone());
+    }
+    match (&rollout.overdue, rollout.complete) {
+        (_, true) => (Truth::True, reasons::ROLLED_OUT, format!("{pods}; replaced by {way}")),
+        (Some(late), false) => (Truth::False, reasons::PROGRESS_DEADLINE, format!("{pods}: {late}")),
+        (None, false) => (Truth::False, reasons::ROLLING, format!("{pods}; {way}")),
+    }
+}
+
+/// Times without a ready pod are counted from the first to the next status that saw one.
+fn rollout_status(
+    course: &Course,
+    rollout: Option<&Rollout>,
+    before: Option<&ModelBackendStatus>,
+) -> RolloutStatus {
+    let past = before.and_then(|before| before.rollout.clone()).unwrap_or_default();
+    let was_ready = before.and_then(|before| before.replicas.as_ref()).is_some_and(|pods| pods.ready > 0);
+    let (wanted, ready) = rollout.map_or((false, false), |rollout| (rollout.desired > 0, rollout.ready > 0));
+    let unavailable_since = match past.unavailable_since.clone() {
+        _ if ready || !wanted => None,
+        Some(since) => Some(since),
+        None => was_ready.then(crate::conditions::now),
+    };
+    let ended =
+        past.unavailable_since.filter(|_| ready).and_then(|since| crate::conditions::seconds_since(&since));
+    RolloutStatus {
+        strategy: course.choice.strategy.as_str().into(),
+        why: course.choice.why.clone(),
+        restored: course.restored.clone(),
+        unavailable_since,
+        longest_unavailable_seconds: past.longest_unavailable_seconds.max(ended),
     }
 }
 

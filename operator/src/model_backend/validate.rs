@@ -3,8 +3,9 @@
 use modelgate_api::compile::{Problem, Reason, check_backend};
 use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
 use modelgate_api::v1alpha1::{
-    Accelerator, Devices, Engine, ExternalServer, HfSource, HttpSource, ModelBackendSpec, ModelSpec,
-    MonitoringSpec, Placement, PvcSource, Server,
+    Accelerator, Devices, Engine, ExternalServer, GoDuration, HfSource, HttpSource, ModelBackendSpec,
+    ModelSpec, MonitoringSpec, Placement, PullSecret, PvcSource, RolloutSpec, RolloutStrategy, Schemaless,
+    Server,
 };
 
 use crate::args::Render;
@@ -49,6 +50,39 @@ pub struct ValidatedServer {
     pub placement: Option<Placement>,
     /// Monitoring.
     pub monitoring: Option<MonitoringSpec>,
+    /// How pods are replaced.
+    pub rollout: Replacement,
+    /// Secrets for pulling images.
+    pub pull_secrets: Vec<PullSecret>,
+    /// What the user lays over the pod template.
+    pub overrides: Option<Schemaless>,
+}
+
+/// How pods are replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replacement {
+    /// As the spec says.
+    pub strategy: RolloutStrategy,
+    /// Seconds for a pod to finish its requests; `None` is the engine's own.
+    pub drain: Option<u32>,
+    /// Seconds without progress after which a rollout has failed; `None` is the engine's own.
+    pub deadline: Option<u32>,
+}
+
+impl Replacement {
+    fn of(spec: Option<&RolloutSpec>) -> Self {
+        // Part of a second counts as a whole one.
+        let seconds = |time: &Option<GoDuration>| {
+            let parsed = time.as_ref().and_then(|time| time.parse().ok());
+            parsed.map(|time| u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+        };
+        let Some(spec) = spec else { return Self::default() };
+        Self {
+            strategy: spec.strategy,
+            drain: seconds(&spec.drain_timeout),
+            deadline: seconds(&spec.progress_deadline),
+        }
+    }
 }
 
 impl ValidatedServer {
@@ -134,5 +168,8 @@ fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer>
         replicas: spec.replicas.unwrap_or(1),
         placement: spec.placement.clone(),
         monitoring: spec.monitoring.clone(),
+        rollout: Replacement::of(spec.rollout.as_ref()),
+        pull_secrets: spec.image_pull_secrets.clone(),
+        overrides: spec.pod_overrides.clone(),
     })
 }

@@ -54,6 +54,8 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
         service_account: Some(name),
         devices: None,
         placement: spec.placement.as_ref(),
+        pull_secrets: &spec.image_pull_secrets,
+        overrides: spec.pod_overrides.as_ref(),
         init: Vec::new(),
         containers: vec![container],
         volumes: volumes(name, &secrets, &maps),
