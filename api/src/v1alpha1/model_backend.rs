@@ -9,7 +9,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 
 /// One model and the server that answers for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
 #[cfg_attr(
     feature = "crd",
@@ -68,7 +68,7 @@ pub struct ModelBackendSpec {
 }
 
 /// A model: the name requests use, and where its files are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ModelSpec {

@@ -150,16 +150,8 @@ impl Legacy {
 
 fn backend(name: &str, aliases: Vec<String>) -> ModelBackendSpec {
     ModelBackendSpec {
-        model: ModelSpec { name: name.into(), aliases, context_length: None, fim: None, source: None },
-        server: None,
-        external: None,
-        fake: None,
-        accelerator: None,
-        replicas: None,
-        admission: None,
-        placement: None,
-        network: None,
-        monitoring: None,
+        model: ModelSpec { name: name.into(), aliases, ..ModelSpec::default() },
+        ..ModelBackendSpec::default()
     }
 }
 
