@@ -182,6 +182,14 @@ pub struct BackendConfig {
     pub target: Target,
 }
 
+impl BackendConfig {
+    /// Whether it is another GitLab AI gateway, which gets requests as they are.
+    #[must_use]
+    pub fn is_gitlab_gateway(&self) -> bool {
+        matches!(self.target, Target::External { protocol: ExternalProtocol::GitLab, .. })
+    }
+}
+
 /// Where a backend is reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]

@@ -186,3 +186,20 @@ async fn a_generation_of_2023_fails_where_its_completion_was_empty() {
     let generation = gateway.post("/v2/code/generations", &body).await;
     assert_eq!((generation.status.as_u16(), generation.text.as_str()), (500, "Internal Server Error"));
 }
+
+/// A generation is a piece of code and not a line.
+#[tokio::test]
+async fn a_generation_has_a_limit_of_its_own() {
+    for (setting, line, code) in
+        [("", 64, 2048), ("  completion: {maxOutputTokens: 32, maxGenerationTokens: 300}\n", 32, 300)]
+    {
+        let upstream = upstream().await;
+        let gateway = Gateway::start(&config(&[&upstream.url()], setting)).await;
+        for (path, expected) in [("/v2/code/completions", line), ("/v2/code/generations", code)] {
+            let answer = gateway.post(path, &json!({"current_file": file()}).to_string()).await;
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+            let sent: Value = serde_json::from_str(&upstream.last().body).unwrap();
+            assert_eq!(sent["max_tokens"], expected, "{path} {setting}");
+        }
+    }
+}

@@ -14,6 +14,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) fn check(completion: &Completion, problems: &mut Problems) {
     check_span("spec.completion.deadline", completion.deadline.as_ref(), problems);
+    for (field, value, most) in [
+        ("maxOutputTokens", completion.max_output_tokens, 8192),
+        ("maxGenerationTokens", completion.max_generation_tokens, 65_536),
+    ] {
+        if value.is_some_and(|value| !(1..=most).contains(&value)) {
+            let message = format!("must be between 1 and {most}");
+            problems.add(Reason::Invalid, format!("spec.completion.{field}"), message);
+        }
+    }
     if let Some(post_process) = &completion.post_process
         && post_process.skip.contains(&PostProcessStep::Filter)
         && (post_process.min_length.is_some() || post_process.comment_only.is_some())
@@ -60,6 +69,7 @@ pub(super) fn compile(completion: Completion) -> CompletionConfig {
     CompletionConfig {
         prompt_budget: completion.prompt_budget,
         max_output_tokens: completion.max_output_tokens.unwrap_or(default.max_output_tokens),
+        max_generation_tokens: completion.max_generation_tokens.unwrap_or(default.max_generation_tokens),
         deadline_ms: millis(completion.deadline.as_ref(), default.deadline_ms),
         on_unavailable: completion.on_unavailable,
         empty_choice: completion.empty_choice,

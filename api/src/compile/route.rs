@@ -130,6 +130,10 @@ pub(super) fn compile(
             );
         }
     }
+    if hands_on(index, route, backends, problems) {
+        // Its requests are chosen by their path alone.
+        models.clear();
+    }
     let mut seen = BTreeSet::new();
     models.retain(|model| seen.insert(model.clone()));
     RouteConfig {
@@ -145,6 +149,51 @@ pub(super) fn compile(
             budget_percent: hedging.budget_percent.unwrap_or(5),
         }),
     }
+}
+
+/// Whether the route hands requests on to another GitLab AI gateway. Such a route has paths, and no model of its own.
+fn hands_on(
+    index: usize,
+    route: &Route,
+    backends: &BTreeMap<String, BackendConfig>,
+    problems: &mut Problems,
+) -> bool {
+    let known: Vec<_> =
+        route.backends.iter().filter_map(|used| Some((used.role, backends.get(&used.name)?))).collect();
+    let gateways = known.iter().filter(|(_, config)| config.is_gitlab_gateway()).count();
+    if gateways == 0 {
+        return false;
+    }
+    let path = format!("spec.routes[{index}]");
+    let mut refuse = |field: &str, message: &str| {
+        problems.add(Reason::Invalid, format!("{path}.{field}"), message);
+    };
+    if gateways < known.len() {
+        refuse(
+            "backends",
+            "backends with external.protocol: GitLab and others do not answer the same requests; give them routes of their own",
+        );
+    }
+    if known.iter().any(|(role, _)| *role == Role::Shadow) {
+        refuse(
+            "backends",
+            "what is handed on to a GitLab AI gateway is not copied; give it the role Primary or Fallback",
+        );
+    }
+    let matches = route.matches.clone().unwrap_or_default();
+    if matches.paths.is_empty() {
+        refuse(
+            "match.paths",
+            "is required with a backend of external.protocol: GitLab; list what is handed on, such as /v1/chat/*",
+        );
+    }
+    if !(matches.models.is_empty() && matches.languages.is_empty() && matches.projects.is_none()) {
+        refuse(
+            "match",
+            "models, languages and projects stand in bodies, which are handed on unread to a GitLab AI gateway; remove them and choose by paths, headers or percent",
+        );
+    }
+    true
 }
 
 fn compile_backend(backend: &RouteBackend) -> WeightedBackend {

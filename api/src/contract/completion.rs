@@ -12,6 +12,8 @@ pub struct CompletionConfig {
     pub prompt_budget: Option<u32>,
     /// Tokens of the answer at most.
     pub max_output_tokens: u32,
+    /// Tokens of a generation at most.
+    pub max_generation_tokens: u32,
     /// Milliseconds from a request's head to its answer.
     pub deadline_ms: u64,
     /// What becomes of a request that no backend can answer; absent lets the protocol decide.
@@ -47,6 +49,7 @@ impl Default for CompletionConfig {
         Self {
             prompt_budget: None,
             max_output_tokens: 64,
+            max_generation_tokens: 2048,
             deadline_ms: 4_500,
             on_unavailable: None,
             empty_choice: None,

@@ -11,7 +11,7 @@ use crate::v1alpha1::{DataBoundary, Role};
 pub struct RouteConfig {
     /// Name of the route.
     pub name: String,
-    /// Model names that it takes; a trailing `*` stands for any ending. Never empty.
+    /// Model names that it takes; a trailing `*` stands for any ending. Empty only where requests are handed on by path.
     pub models: Vec<String>,
     /// Further conditions.
     #[serde(default, rename = "match", skip_serializing_if = "MatchConfig::is_empty")]

@@ -19,6 +19,10 @@ pub struct Completion {
     /// Tokens of the answer at most; absent means 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 8192)))]
     pub max_output_tokens: Option<u32>,
+    /// Tokens of a generation at most, which is a piece of code and not a line: GitLab's `/code/generations`. Absent means
+    /// 2048.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 65_536)))]
+    pub max_generation_tokens: Option<u32>,
     /// Time for the whole completion, from the request's head; what is clean by then is answered. Absent means 4.5s.
     pub deadline: Option<GoDuration>,
     /// What becomes of a request while its backend wakes, rolls out, is full, limited or fails. `Empty` answers a success

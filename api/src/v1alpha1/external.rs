@@ -68,6 +68,8 @@ pub enum ExternalProtocol {
     LlamaCpp,
     /// NVIDIA Triton: `/generate` of its TensorRT-LLM and vLLM backends, and tensors by `/infer` where a model takes them.
     Triton,
+    /// Another GitLab AI gateway, which gets the requests of a route's `match.paths` byte for byte.
+    GitLab,
 }
 
 /// Where a model is on Vertex AI.

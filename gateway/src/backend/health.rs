@@ -151,9 +151,9 @@ pub(super) async fn watch(backend: Weak<Backend>) {
 }
 
 impl Backend {
-    /// Whether there is a server to ask.
+    /// Whether there is a model server to ask.
     fn is_asked(&self) -> bool {
-        !matches!(self.config.target, Target::Fake { .. })
+        !matches!(self.config.target, Target::Fake { .. }) && !self.config.is_gitlab_gateway()
     }
 
     /// How much a measurement may cost: what the user allowed.
@@ -179,6 +179,7 @@ impl Backend {
         }
         let result = match probe {
             Probe::None => return (Reason::NotProbed, "probe: None".into(), false),
+            Probe::Models | Probe::Completion if self.config.is_gitlab_gateway() => self.probe_gitlab().await,
             Probe::Models => self.probe_models().await,
             Probe::Completion => self.probe_completion().await,
         };
@@ -204,6 +205,13 @@ impl Backend {
         let path = self.dialect().health_path(&self.config.model);
         self.probe_by(Wire { method: http::Method::GET, path, body: Bytes::new(), stream: false }, PROBED)
             .await
+    }
+
+    /// The path that tells whether another GitLab AI gateway is alive.
+    async fn probe_gitlab(&self) -> Result<(), GatewayError> {
+        let path = "/monitoring/healthz".into();
+        let wire = Wire { method: http::Method::GET, path, body: Bytes::new(), stream: false };
+        self.probe_by(wire, PROBED).await
     }
 
     async fn probe_completion(&self) -> Result<(), GatewayError> {

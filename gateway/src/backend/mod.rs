@@ -14,6 +14,7 @@ mod known;
 pub mod measure;
 mod permit;
 mod pods;
+pub mod relay;
 mod routed;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

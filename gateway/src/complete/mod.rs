@@ -136,7 +136,7 @@ async fn admit(
     order: &Order,
     record: &mut Record,
 ) -> Result<Newest, GatewayError> {
-    let admitted = admission::completion(snapshot, &order.route, &order.task, record).await;
+    let admitted = admission::completion(snapshot, order, record).await;
     record.note_phase(facts::Phase::Queue);
     admitted?;
     Ok(gateway.completions.latest.take_over(order.editor, order.key))

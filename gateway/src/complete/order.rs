@@ -42,7 +42,8 @@ impl Order {
     pub(super) fn new(snapshot: &Snapshot, route: &Arc<Route>, task: CompletionTask) -> Self {
         let config = &snapshot.config.completion;
         let user = if task.subject.is_empty() { &task.tenant } else { &task.subject };
-        let mut max_tokens = config.max_output_tokens;
+        let mut max_tokens =
+            if task.generation { config.max_generation_tokens } else { config.max_output_tokens };
         let mut prompt_budget = config.prompt_budget;
         let mut suffix = SuffixScope::default();
         let mut experiments = Vec::new();
@@ -50,7 +51,7 @@ impl Order {
             let Some(at) = variant(experiment, user) else { continue };
             experiments.push((experiment.name.clone(), i64::try_from(at).unwrap_or_default()));
             let Some(chosen) = experiment.variants.get(at) else { continue };
-            max_tokens = chosen.max_output_tokens.unwrap_or(max_tokens);
+            max_tokens = chosen.max_output_tokens.filter(|_| !task.generation).unwrap_or(max_tokens);
             prompt_budget = chosen.prompt_budget.or(prompt_budget);
             suffix = chosen.suffix.unwrap_or(suffix);
         }

@@ -19,6 +19,8 @@ pub struct CompletionTask {
     pub model: Option<String>,
     /// A prompt that the client made itself; absent lets the gateway make one from the document.
     pub prompt: Option<PromptOverride>,
+    /// Whether a whole piece of code is wanted, which has a limit of its own.
+    pub generation: bool,
     /// Tokens of the answer that the client asks for; the configuration's limit holds all the same.
     pub max_tokens: Option<u32>,
     /// Temperature that the client asks for.

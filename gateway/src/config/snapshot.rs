@@ -332,6 +332,12 @@ impl Route {
         }
     }
 
+    /// Whether it hands requests on to another GitLab AI gateway.
+    #[must_use]
+    pub fn hands_on(&self) -> bool {
+        self.matcher.models().is_empty()
+    }
+
     /// Backends that can answer: those of the first choice, then the others.
     pub fn answering(&self) -> impl Iterator<Item = &(Arc<Backend>, u32)> {
         self.backends.iter().chain(&self.fallbacks)
@@ -395,6 +401,6 @@ impl Route {
 pub fn is_provable(backend: &Backend) -> bool {
     match &backend.config.target {
         Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => true,
-        Target::External { probe, .. } => *probe == Probe::Completion,
+        Target::External { probe, .. } => *probe == Probe::Completion && !backend.config.is_gitlab_gateway(),
     }
 }

@@ -206,7 +206,10 @@ impl Dialect {
         match target {
             Target::External { protocol, vertex, .. } => match (protocol, vertex) {
                 (ExternalProtocol::VertexAI, Some(place)) => Self::Vertex(place.into()),
-                (ExternalProtocol::OpenAI | ExternalProtocol::VertexAI, _) => Self::OpenAi,
+                // Nothing is ever rendered for a GitLab AI gateway: its requests are handed on as they are.
+                (ExternalProtocol::OpenAI | ExternalProtocol::VertexAI | ExternalProtocol::GitLab, _) => {
+                    Self::OpenAi
+                }
                 (ExternalProtocol::Mistral, _) => Self::Mistral,
                 (ExternalProtocol::TGI, _) => Self::Tgi,
                 (ExternalProtocol::LlamaCpp, _) => Self::LlamaCpp,

@@ -40,6 +40,8 @@ pub struct Answer<'a> {
     pub one_empty: bool,
     /// Tokens of the prompt and of the answer, where the model tells; `Current` shows them.
     pub tokens: Option<(u64, u64)>,
+    /// Region of the model's server, where it is known; `Current` shows it.
+    pub region: Option<&'a str>,
     /// Feature flags that GitLab says are enabled for the user; `Current` says them back.
     pub flags: &'a [&'a str],
 }
@@ -103,19 +105,23 @@ fn experimental_answer(out: &mut String, answer: &Answer<'_>, compat: Compat) {
     out.push('}');
 }
 
-fn model(out: &mut String, answer: &Answer<'_>, with_tokens: bool) {
+fn model(out: &mut String, answer: &Answer<'_>, with_more: bool) {
     out.push_str("{\"engine\":");
     write_text(out, answer.engine);
     out.push_str(",\"name\":");
     write_text(out, answer.name);
     out.push_str(",\"lang\":");
     write_text(out, answer.lang.unwrap_or_default());
-    if let Some((input, output)) = answer.tokens.filter(|_| with_tokens) {
+    if let Some((input, output)) = answer.tokens.filter(|_| with_more) {
         let used_up = answer.choices.iter().any(|choice| choice.finish_reason == "length");
         infallible(write!(
             out,
             ",\"tokens_consumption_metadata\":{{\"input_tokens\":{input},\"output_tokens\":{output},\"max_output_tokens_used\":{used_up},\"context_tokens_sent\":0,\"context_tokens_used\":0}}"
         ));
+    }
+    if let Some(region) = answer.region.filter(|_| with_more) {
+        out.push_str(",\"region\":");
+        write_text(out, region);
     }
     out.push('}');
 }
@@ -143,6 +149,10 @@ fn metadata(out: &mut String, answer: &Answer<'_>) {
     out.push_str("{\"model\":");
     model(out, answer, false);
     infallible(write!(out, ",\"timestamp\":{}", answer.created));
+    if let Some(region) = answer.region {
+        out.push_str(",\"region\":");
+        write_text(out, region);
+    }
     if !answer.flags.is_empty() {
         out.push(',');
         flags(out, answer);

@@ -21,8 +21,6 @@ const MAX_CONTEXT: usize = 100;
 const MAX_MESSAGES: usize = 100;
 /// Completions of one request, at most.
 const MAX_CHOICES: u32 = 4;
-/// Tokens of a generation, which is a piece of code and not a line.
-const GENERATION_TOKENS: u32 = 2048;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +90,8 @@ impl CodeRequest {
             context: self.context,
             choices: self.choices,
             prompt: self.prompt,
-            max_tokens: self.max_tokens.or(generation.then_some(GENERATION_TOKENS)),
+            generation,
+            max_tokens: self.max_tokens,
             temperature: self.temperature,
             top_p: self.top_p,
             project: (id.is_some() || path.is_some()).then_some(Project { id, path }),

@@ -206,6 +206,7 @@ fn events_of_a_stream_are_whole_lines_of_json() {
         created: 5,
         choices: &[],
         one_empty: false,
+        region: None,
         tokens: None,
         flags: &["f"],
     };
@@ -303,6 +304,7 @@ fn an_answer_is_written_as_the_original_writes_it() {
         created: 1_682_031_100,
         choices: &choices,
         one_empty: true,
+        region: Some("us-central1"),
         tokens: Some((7, 3)),
         flags: &["a_flag"],
     };
@@ -316,6 +318,7 @@ fn an_answer_is_written_as_the_original_writes_it() {
     assert!(
         current.starts_with("{\"id\":\"cmpl-1\"")
             && current.contains("\"lang\":\"python\",\"tokens_consumption_metadata\":{\"input_tokens\":7,\"output_tokens\":3,\"max_output_tokens_used\":false,")
+            && current.contains("\"context_tokens_used\":0},\"region\":\"us-central1\"}")
             && current.ends_with("\"finish_reason\":\"stop\"}],\"metadata\":{\"enabled_feature_flags\":[\"a_flag\"]}}"),
         "{current}"
     );

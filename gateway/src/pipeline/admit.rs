@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::parse::OpenAiCall;
-use crate::complete::{CompletionTask, PromptOverride};
+use crate::complete::{Order, PromptOverride};
 use crate::config::snapshot::{Route, Snapshot};
 use crate::error::GatewayError;
 use crate::limit::Ask;
@@ -32,16 +32,30 @@ pub async fn pass_through(
     admit(snapshot, route, model, project, tokens, record).await
 }
 
+/// Lets a request go on that is handed to another gateway.
+///
+/// # Errors
+/// [`GatewayError::ModelNotAllowed`], [`GatewayError::Limited`].
+pub async fn relay(
+    snapshot: &Snapshot,
+    route: &Route,
+    bytes: usize,
+    record: &mut Record,
+) -> Result<(), GatewayError> {
+    let model = route.backends.first().map_or("", |(backend, _)| backend.config.model.as_str());
+    admit(snapshot, route, model, "", estimate(bytes, None), record).await
+}
+
 /// Lets a completion go on.
 ///
 /// # Errors
 /// [`GatewayError::ModelNotAllowed`], [`GatewayError::Limited`].
-pub async fn completion(
+pub(crate) async fn completion(
     snapshot: &Snapshot,
-    route: &Route,
-    task: &CompletionTask,
+    order: &Order,
     record: &mut Record,
 ) -> Result<(), GatewayError> {
+    let (task, route) = (&order.task, &order.route);
     let model = task.model.as_ref().or(route.matcher.models().first()).map_or("", String::as_str);
     let prompt = match &task.prompt {
         Some(PromptOverride::Text(text)) => text.len(),
@@ -52,7 +66,7 @@ pub async fn completion(
     };
     let project = task.project.as_ref().and_then(|project| project.path.as_ref().or(project.id.as_ref()));
     let project = project.map_or("", String::as_str);
-    admit(snapshot, route, model, project, estimate(prompt, task.max_tokens), record).await
+    admit(snapshot, route, model, project, estimate(prompt, Some(order.max_tokens)), record).await
 }
 
 fn estimate(bytes: usize, answer: Option<u32>) -> u32 {

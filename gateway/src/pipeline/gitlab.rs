@@ -120,6 +120,8 @@ pub async fn code(
     let (form, kind, stream) = (form(record.handler), request.kind, request.stream);
     let id = request.id.clone();
     let mut task = request.into_task();
+    // Its fixed models have limits of their own, and every request says how much of them it wants.
+    task.generation |= record.handler == Handler::GitlabExperimental;
     let project = task.project.as_ref();
     let facts = Facts {
         path: parts.uri.path(),
@@ -138,7 +140,7 @@ pub async fn code(
     let flags = flags(&parts.headers);
     if stream {
         // Only `Current` knows streams.
-        let words = stream::words(form, kind, &flags);
+        let words = stream::words(snapshot, form, kind, &flags);
         let told = complete::stream(gateway, snapshot, &route.0, task, words, record).await?;
         return Ok(stream::reply(told, form));
     }
@@ -276,6 +278,7 @@ fn reply(snapshot: &Snapshot, completed: &Completed, record: &Record, asked: &As
         created: now(),
         choices: &choices,
         one_empty,
+        region: region(snapshot, &completed.backend),
         tokens: completed.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
         flags: asked.flags,
     };
@@ -309,6 +312,14 @@ fn engine(snapshot: &Snapshot, backend: &str) -> &'static str {
             VERTEX_ENGINE
         }
         _ => ENGINE,
+    }
+}
+
+/// Where the model's server is, as far as it is known: Vertex AI's location.
+fn region<'a>(snapshot: &'a Snapshot, backend: &str) -> Option<&'a str> {
+    match &snapshot.config.backends.get(backend)?.target {
+        Target::External { vertex: Some(place), .. } => Some(&place.location),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod gitlab;
 pub mod parse;
 pub mod postprocess;
 pub mod prompt;
+pub mod relay;
 pub mod respond;
 pub mod resume;
 pub mod route;
@@ -52,6 +53,9 @@ pub async fn handle(
     let caller = auth::check(snapshot, parts, record.handler).await;
     record.note_phase(Phase::Auth);
     record.set_caller(caller?);
+    if let Some(route) = relay::route_of(snapshot, parts, record) {
+        return relay::hand_on(snapshot, &route, parts, body, record).await;
+    }
     match record.handler {
         Handler::GitlabToken => return gitlab::token(snapshot, parts, record),
         Handler::GitlabModels => return gitlab::definitions(snapshot, parts, record),

@@ -277,7 +277,7 @@ fn is_json_object(body: &[u8]) -> bool {
 /// Why a path of another GitLab service is not answered here.
 fn not_served(path: &str) -> String {
     format!(
-        "Not Found: this gateway does not serve {path}; chat and the other features of GitLab Duo need another GitLab AI gateway"
+        "Not Found: this gateway does not serve {path}; to hand it on to another GitLab AI gateway, name that one in a ModelBackend with spec.external.protocol: GitLab, and this path in the match.paths of a route to it"
     )
 }
 

@@ -16,7 +16,7 @@ use crate::routing::matcher::Facts;
 /// # Errors
 /// [`GatewayError::UnknownModel`] for a model that no route takes.
 pub fn find(snapshot: &Snapshot, facts: &Facts<'_>) -> Result<Arc<Route>, GatewayError> {
-    let found = snapshot.routes.iter().find(|route| route.matcher.takes(facts)).cloned();
+    let found = snapshot.routes.iter().find(|route| !route.hands_on() && route.matcher.takes(facts)).cloned();
     found.ok_or_else(|| match facts.model {
         Some(model) => GatewayError::UnknownModel { model: model.chars().take(128).collect() },
         None => GatewayError::NoBackend("no route takes such a request"),

@@ -109,6 +109,16 @@ impl Passing {
         Self { upstream, follow, idle, deadline, timer, last_words: None, permit, failover }
     }
 
+    /// Passes an answer on untouched, whatever it is.
+    #[must_use]
+    pub fn as_it_is(upstream: Upstream, route: &Route, deadline: Instant) -> Self {
+        let idle = Duration::from_millis(route.timeout.idle_ms);
+        let timer = Box::pin(tokio::time::sleep_until((Instant::now() + idle).min(deadline)));
+        let Upstream { response, permit, .. } = upstream;
+        let (upstream, follow) = (response.into_body(), Follow::Tail(BytesMut::new()));
+        Self { upstream, follow, idle, deadline, timer, last_words: None, permit, failover: None }
+    }
+
     /// The next piece; `None` at the end, whose outcome then stands in the record.
     fn poll_piece(&mut self, cx: &mut Context<'_>, record: &mut Option<Record>) -> Poll<Piece> {
         if let Some(words) = self.last_words.take() {

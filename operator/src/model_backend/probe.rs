@@ -144,6 +144,7 @@ fn health_path(protocol: ExternalProtocol) -> &'static str {
         ExternalProtocol::TGI | ExternalProtocol::LlamaCpp => "/health",
         ExternalProtocol::Triton => "/v2/health/ready",
         ExternalProtocol::VertexAI => "/",
+        ExternalProtocol::GitLab => "/monitoring/healthz",
     }
 }
 

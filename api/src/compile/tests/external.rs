@@ -44,3 +44,21 @@ fn vertex_knows_its_address_and_whose_model_it_serves() {
         assert_eq!(vertex.as_ref(), Some(&expected));
     }
 }
+
+#[test]
+fn what_is_handed_on_to_a_gitlab_gateway_is_chosen_by_path_alone() {
+    let backend = external("https://duo.example.com", ", boundary: Inside")
+        .replace("protocol: OpenAI", "protocol: GitLab");
+    let with = |matches: &str| GATEWAY.replace("- name: code\n", &format!("- name: duo\n{matches}"));
+    let config = run(&with("      match: {paths: ['/v1/chat/*']}\n"), &backend, &cluster()).expect("valid");
+    assert!(config.routes[0].models.is_empty(), "no model leads there");
+    assert!(config.backends["b"].is_gitlab_gateway());
+    for (matches, field) in [
+        ("", "match.paths"),
+        ("      match: {paths: ['/v1/chat/*'], models: [m]}\n", "routes[0].match"),
+        ("      match: {paths: ['/v1/chat/*'], languages: [go]}\n", "routes[0].match"),
+    ] {
+        let problems = run(&with(matches), &backend, &cluster()).expect_err(field);
+        assert!(problems[0].1.contains(field), "{problems:?}");
+    }
+}

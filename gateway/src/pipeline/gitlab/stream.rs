@@ -3,8 +3,9 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{ENGINE, now};
+use super::{ENGINE, now, region};
 use crate::complete::{Stream, Telling, Words};
+use crate::config::snapshot::Snapshot;
 use crate::gitlab::{self, Answer, Form, Kind};
 use crate::pipeline::respond::{Reply, ReplyBody};
 
@@ -12,11 +13,17 @@ const STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset
 
 /// How a stream of this form is told. Where the model's answer broke off, events say so; pieces of text cannot, so their
 /// connection is cut, which the client's HTTP library reports.
-pub(super) fn words(form: Form, kind: Kind, flags: &[&str]) -> Words {
+pub(super) fn words(snapshot: &Snapshot, form: Form, kind: Kind, flags: &[&str]) -> Words {
     let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let regions: Vec<(String, String)> = snapshot
+        .backends
+        .keys()
+        .filter_map(|name| Some((name.clone(), region(snapshot, name)?.to_owned())))
+        .collect();
     Box::new(move |telling| match telling {
         Telling::Begin(head) => {
             let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let region = regions.iter().find(|(name, _)| *name == head.backend);
             let answer = Answer {
                 id: "",
                 engine: ENGINE,
@@ -26,6 +33,7 @@ pub(super) fn words(form: Form, kind: Kind, flags: &[&str]) -> Words {
                 created: now(),
                 choices: &[],
                 one_empty: false,
+                region: region.map(|(_, region)| region.as_str()),
                 tokens: None,
                 flags: &flags,
             };
