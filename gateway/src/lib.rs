@@ -16,6 +16,7 @@
 //! - [`backend`]: how backends are reached and what is known of them; [`prove`]: whether routes really serve.
 //! - [`outbound`]: where connections may lead and what they trust; [`google`]: tokens for Vertex AI.
 //! - [`dialect`], [`gitlab`], [`oidc`]: formats of others, without any I/O but the fetching of keys.
+//! - [`protocol`]: completion protocols of Mistral, llama.cpp and Tabby, as their clients speak them.
 //! - [`routing`]: where requests go and how often that is tried, apart from any I/O.
 //! - [`metrics`], [`series`], [`state`], [`trace`], [`usage`]: what is told about it all.
 
@@ -40,6 +41,7 @@ pub mod metrics;
 pub mod oidc;
 pub mod outbound;
 pub mod pipeline;
+pub mod protocol;
 pub mod prove;
 pub mod routing;
 pub mod secrets;

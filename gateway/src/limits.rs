@@ -20,6 +20,12 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 pub const GITLAB_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Body of an OpenAI request.
 pub const OPENAI_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Body of a completion in Mistral's, llama.cpp's or Tabby's protocol.
+pub const FILL_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Body of an event that tells what became of a completion.
+pub const EVENT_BODY_BYTES: usize = 16 * 1024;
+/// Arrays and objects in each other in a JSON body: the limit of the parser that reads them.
+pub const JSON_DEPTH: usize = 128;
 /// Time between two pieces of a request's body.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the whole of a request's body.

@@ -93,11 +93,13 @@ pub enum Operation {
     TextCompletion,
     /// OpenAI's chat.
     Chat,
+    /// OpenAI's embeddings.
+    Embeddings,
 }
 
 impl Operation {
     /// Every operation, in the order of [`Operation::index`].
-    pub const ALL: [Self; 3] = [Self::CodeCompletion, Self::TextCompletion, Self::Chat];
+    pub const ALL: [Self; 4] = [Self::CodeCompletion, Self::TextCompletion, Self::Chat, Self::Embeddings];
 
     /// Label value; the names of OpenTelemetry where it has one.
     #[must_use]
@@ -106,6 +108,7 @@ impl Operation {
             Self::CodeCompletion => "code_completion",
             Self::TextCompletion => "text_completion",
             Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
         }
     }
 

@@ -13,6 +13,8 @@ use crate::routing::series::Series;
 /// Which path template a request matched; the label `handler`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handler {
+    /// `POST /completions`, the address of the editors of 2023.
+    GitlabRoot,
     /// `POST /v2/completions`.
     GitlabCompletions,
     /// `POST /v2/code/completions`.
@@ -33,8 +35,28 @@ pub enum Handler {
     Completions,
     /// `POST /v1/chat/completions`.
     Chat,
+    /// `POST /v1/embeddings`.
+    Embeddings,
     /// `GET /v1/models`.
     Models,
+    /// `GET /v1/models/{model}`.
+    Model,
+    /// `POST /v1/fim/completions`.
+    MistralFim,
+    /// `POST /infill`.
+    Infill,
+    /// `GET /health`.
+    LlamaHealth,
+    /// `GET /props`.
+    LlamaProps,
+    /// `POST /v1/completions` with a body of Tabby's.
+    TabbyCompletions,
+    /// `GET /v1/health`.
+    TabbyHealth,
+    /// `GET /v1beta/server_setting`.
+    TabbySetting,
+    /// `POST /v1/events`.
+    TabbyEvents,
     /// `GET /monitoring/healthz`.
     Healthz,
     /// `GET /monitoring/ready`.
@@ -46,12 +68,13 @@ pub enum Handler {
 }
 
 impl Handler {
-    const COUNT: usize = 15;
+    const COUNT: usize = 26;
 
     /// Label value: the path, `none` for paths that match no template.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::GitlabRoot => "/completions",
             Self::GitlabCompletions => "/v2/completions",
             Self::GitlabCodeCompletions => "/v2/code/completions",
             Self::GitlabGenerations => "/v2/code/generations",
@@ -60,9 +83,18 @@ impl Handler {
             Self::GitlabSuggestions => "/v4/code/suggestions",
             Self::GitlabToken => "/v1/code/user_access_token",
             Self::GitlabModels => "/v1/models/definitions",
-            Self::Completions => "/v1/completions",
+            Self::Completions | Self::TabbyCompletions => "/v1/completions",
             Self::Chat => "/v1/chat/completions",
+            Self::Embeddings => "/v1/embeddings",
             Self::Models => "/v1/models",
+            Self::Model => "/v1/models/{model}",
+            Self::MistralFim => "/v1/fim/completions",
+            Self::Infill => "/infill",
+            Self::LlamaHealth => "/health",
+            Self::LlamaProps => "/props",
+            Self::TabbyHealth => "/v1/health",
+            Self::TabbySetting => "/v1beta/server_setting",
+            Self::TabbyEvents => "/v1/events",
             Self::Healthz => "/monitoring/healthz",
             Self::Ready => "/monitoring/ready",
             Self::Docs => "/docs",
@@ -75,7 +107,8 @@ impl Handler {
     pub fn is_gitlab_code(self) -> bool {
         matches!(
             self,
-            Self::GitlabCompletions
+            Self::GitlabRoot
+                | Self::GitlabCompletions
                 | Self::GitlabCodeCompletions
                 | Self::GitlabGenerations
                 | Self::GitlabExperimental
@@ -84,17 +117,32 @@ impl Handler {
         )
     }
 
+    /// Whether it is one of GitLab's.
+    #[must_use]
+    pub fn is_gitlab(self) -> bool {
+        self.is_gitlab_code() || matches!(self, Self::GitlabToken | Self::GitlabModels)
+    }
+
     /// Whether answers carry what tells of the request: all but those to probes.
     #[must_use]
     pub fn is_told(self) -> bool {
-        !matches!(self, Self::Healthz | Self::Ready | Self::Docs)
+        !matches!(self, Self::Healthz | Self::Ready | Self::LlamaHealth | Self::Docs)
     }
 
     /// The methods the path is meant for.
     #[must_use]
     pub fn method(self) -> Method {
         match self {
-            Self::Models | Self::GitlabModels | Self::Healthz | Self::Ready | Self::Docs => Method::GET,
+            Self::Models
+            | Self::Model
+            | Self::GitlabModels
+            | Self::LlamaHealth
+            | Self::LlamaProps
+            | Self::TabbyHealth
+            | Self::TabbySetting
+            | Self::Healthz
+            | Self::Ready
+            | Self::Docs => Method::GET,
             _ => Method::POST,
         }
     }
@@ -102,6 +150,7 @@ impl Handler {
 
 /// Every handler.
 pub(crate) const HANDLERS: [Handler; Handler::COUNT] = [
+    Handler::GitlabRoot,
     Handler::GitlabCompletions,
     Handler::GitlabCodeCompletions,
     Handler::GitlabGenerations,
@@ -112,15 +161,25 @@ pub(crate) const HANDLERS: [Handler; Handler::COUNT] = [
     Handler::GitlabModels,
     Handler::Completions,
     Handler::Chat,
+    Handler::Embeddings,
     Handler::Models,
+    Handler::Model,
+    Handler::MistralFim,
+    Handler::Infill,
+    Handler::LlamaHealth,
+    Handler::LlamaProps,
+    Handler::TabbyCompletions,
+    Handler::TabbyHealth,
+    Handler::TabbySetting,
+    Handler::TabbyEvents,
     Handler::Healthz,
     Handler::Ready,
     Handler::Docs,
     Handler::Other,
 ];
 /// Statuses with a cell of their own; 499 stands for a client that left before it had an answer.
-const STATUSES: [u16; 18] =
-    [200, 307, 400, 401, 404, 405, 408, 413, 414, 422, 429, 431, 499, 500, 502, 503, 504, 403];
+const STATUSES: [u16; 19] =
+    [200, 204, 307, 400, 401, 404, 405, 408, 413, 414, 422, 429, 431, 499, 500, 502, 503, 504, 403];
 
 /// `http_requests_total` and `http_request_duration_seconds`.
 pub struct HttpSeries {
@@ -141,7 +200,8 @@ impl HttpSeries {
 
     /// Counts an answered request. Probes of a kubelet and unknown paths have no duration.
     pub fn observe(&self, handler: Handler, method: &Method, status: u16, took: Duration) {
-        let timed = !matches!(handler, Handler::Healthz | Handler::Ready | Handler::Other);
+        let timed =
+            !matches!(handler, Handler::Healthz | Handler::Ready | Handler::LlamaHealth | Handler::Other);
         if *method == handler.method()
             && let Some((counter, histogram)) = self.cell(handler, status)
         {
@@ -187,6 +247,7 @@ fn method_label(method: &Method) -> &'static str {
 fn known_text(status: &StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
+        204 => "204",
         307 => "307",
         400 => "400",
         401 => "401",

@@ -10,6 +10,9 @@ use serde_json::json;
 use crate::dialect::openai::Api;
 use crate::pipeline::body::UpstreamBody;
 
+/// Numbers of a vector.
+const DIMENSIONS: usize = 8;
+
 /// Canned answers.
 #[derive(Debug)]
 pub struct Fake {
@@ -54,6 +57,9 @@ impl Fake {
             return response;
         }
         tokio::time::sleep(self.delay).await;
+        if api == Api::Embeddings {
+            return json_response(StatusCode::OK, &self.embedding());
+        }
         let choice = match api {
             Api::Chat => {
                 json!({"index": 0, "message": {"role": "assistant", "content": self.text}, "finish_reason": "stop"})
@@ -66,6 +72,22 @@ impl Fake {
             "usage": {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens},
         });
         json_response(StatusCode::OK, &body)
+    }
+
+    /// One vector, always the same, as it says nothing of what was asked.
+    fn embedding(&self) -> serde_json::Value {
+        let mut vector = [0.0_f64; DIMENSIONS];
+        for (at, byte) in self.text.bytes().enumerate() {
+            if let Some(number) = vector.get_mut(at % DIMENSIONS) {
+                *number += f64::from(byte) / 256.0;
+            }
+        }
+        json!({
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+            "model": self.model,
+            "usage": {"prompt_tokens": 0, "total_tokens": 0},
+        })
     }
 
     /// Failures are spread evenly, so that a test that asks for a quarter gets exactly every fourth.

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::GatewayError;
+use crate::limits;
+use crate::protocol::depth;
 
 /// Paths under a server's base address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub struct Head {
     pub has_stream_options: bool,
     /// Longest answer that is asked for, in tokens.
     pub max_tokens: Option<u64>,
-    /// Where the prompt or the messages begin.
+    /// Where the prompt, the messages or the input begin.
     pub prompt: Option<usize>,
 }
 
@@ -81,11 +83,16 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
         prompt: Option<&'a RawValue>,
         #[serde(borrow)]
         messages: Option<&'a RawValue>,
+        #[serde(borrow)]
+        input: Option<&'a RawValue>,
     }
     let bad = |why: String| GatewayError::BadRequest(why);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     if !text.trim_start().starts_with('{') {
         return Err(bad("the body must be a JSON object".into()));
+    }
+    if !depth::is_within(body, limits::JSON_DEPTH) {
+        return Err(bad(format!("the body is nested deeper than {}", limits::JSON_DEPTH)));
     }
     let members: Members<'_> = serde_json::from_str(text)
         .map_err(|error| bad(format!("the body could not be parsed as JSON: {error}")))?;
@@ -108,7 +115,7 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
         stream,
         has_stream_options: members.stream_options.is_some(),
         max_tokens: longest.and_then(|longest| longest.get().parse().ok()),
-        prompt: members.prompt.or(members.messages).map(|prompt| place(prompt.get())),
+        prompt: members.prompt.or(members.messages).or(members.input).map(|prompt| place(prompt.get())),
     })
 }
 
@@ -181,15 +188,21 @@ pub fn first_choice(answer: &[u8]) -> Result<FirstChoice, GatewayError> {
     Ok(FirstChoice { text: choice.text.unwrap_or_default(), finish_reason })
 }
 
-/// An error as OpenAI's clients read it.
+/// The kind of an error of this status.
 #[must_use]
-pub fn error_body(status: http::StatusCode, message: &str, code: &str) -> Bytes {
-    let kind = match status.as_u16() {
+pub fn error_kind(status: http::StatusCode) -> &'static str {
+    match status.as_u16() {
         401 => "authentication_error",
         429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
         _ => "server_error",
-    };
+    }
+}
+
+/// An error as OpenAI's clients read it.
+#[must_use]
+pub fn error_body(status: http::StatusCode, message: &str, code: &str) -> Bytes {
+    let kind = error_kind(status);
     let body = serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
     Bytes::from(body.to_string())
 }

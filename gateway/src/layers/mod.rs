@@ -11,7 +11,7 @@ use crate::app::Gateway;
 use crate::error::GatewayError;
 use crate::limits;
 use crate::pipeline::respond::{self, Asked, Reply};
-use crate::pipeline::{self, parse};
+use crate::pipeline::{self, paths};
 use crate::series::Handler;
 use crate::server::Connection;
 use crate::server::body::ResponseBody;
@@ -37,7 +37,7 @@ pub async fn serve(
     }
     record.handler = match gateway.docs.has(parts.uri.path()) {
         true => Handler::Docs,
-        false => parse::handler(parts.uri.path(), &snapshot),
+        false => paths::handler(parts.uri.path(), &snapshot),
     };
     record.set_operation_of_handler();
     record.set_client(snapshot.proxies.client(connection.peer, &parts.headers));

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use modelgate_api::contract::AuthConfig;
-use modelgate_api::v1alpha1::{Compat, Protocol};
+use modelgate_api::v1alpha1::Compat;
 
 use super::respond::Shape;
 use crate::caller::Caller;
@@ -36,13 +36,13 @@ pub async fn check(
         return Ok(Arc::clone(&snapshot.nobody_asked));
     }
     let refused = |failure| GatewayError::Unauthorized(failure);
-    let token = match Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path()) {
+    let shape = Shape::of(handler, parts.uri.path(), snapshot);
+    let token = match shape {
         Shape::GitLab => gitlab::auth_headers(&parts.headers),
-        Shape::OpenAi => bearer(&parts.headers),
+        _ => bearer(&parts.headers),
     };
     let token = token.map_err(|error| refused(AuthFailure::Headers(error)))?;
-    let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
-    if shape == Shape::OpenAi && keys::is_key(token) {
+    if shape != Shape::GitLab && keys::is_key(token) {
         let unavailable = Err(KeyRefusal::Unavailable);
         let checked = snapshot.keys.as_ref().map_or(unavailable, |keys| keys.check(token));
         return checked.map_err(|refusal| refused(AuthFailure::Key(refusal)));

@@ -15,7 +15,7 @@ use modelgate_api::v1alpha1::{Compat, EmptyChoice, ExternalProtocol};
 use serde_json::json;
 
 use super::respond::{self, JSON, Reply};
-use super::{parse, prompt, route};
+use super::{fill, parse, prompt, route};
 use crate::app::Gateway;
 use crate::caller::tenant;
 use crate::complete::{self, Completed};
@@ -197,10 +197,7 @@ fn unit(handler: Handler, kind: Kind) -> Unit {
 
 /// Counts what the client tells about earlier suggestions.
 fn count(gateway: &Gateway, snapshot: &Snapshot, headers: &HeaderMap, request: &CodeRequest) {
-    let served = |name: &str| {
-        let mut backends = snapshot.backends.values().map(|backend| &backend.config);
-        backends.any(|config| config.model == name || config.aliases.iter().any(|alias| alias == name))
-    };
+    let served = |name: &str| fill::serves_model(snapshot, name);
     let of_headers = gitlab::telemetry_of_headers(headers);
     for told in request.telemetry.iter().chain(&of_headers) {
         gateway.metrics.suggestions.count(told, served);

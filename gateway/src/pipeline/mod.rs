@@ -8,8 +8,10 @@ pub mod body;
 pub mod boundary;
 pub mod cors;
 pub mod dispatch;
+pub mod fill;
 pub mod gitlab;
 pub mod parse;
+pub mod paths;
 pub mod postprocess;
 pub mod prompt;
 pub mod relay;
@@ -62,12 +64,21 @@ pub async fn handle(
         handler if handler.is_gitlab_code() => {
             return gitlab::code(gateway, snapshot, parts, body, record).await;
         }
+        handler if fill::is_here(handler) => {
+            return fill::answer(gateway, snapshot, parts, body, record).await;
+        }
         _ => {}
     }
-    let call = parse::call(record.handler, parts, body).await;
+    let call = parse::call(snapshot, record.handler, parts, body).await;
     record.note_phase(Phase::Read);
     match call? {
         Call::Models => Ok(respond::models(snapshot, record)),
+        Call::Model(name) => respond::model(snapshot, &name, record),
+        Call::Tabby(body) => {
+            record.handler = Handler::TabbyCompletions;
+            record.set_operation_of_handler();
+            fill::complete(gateway, snapshot, parts, &body, record).await
+        }
         Call::OpenAi(request) => {
             let caller = record.caller().filter(|caller| !caller.subject.is_empty());
             let facts = Facts {

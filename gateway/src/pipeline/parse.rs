@@ -6,21 +6,26 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http_body::Body;
 use http_body_util::BodyExt;
-use modelgate_api::v1alpha1::{Compat, Protocol};
+use modelgate_api::v1alpha1::Protocol;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::snapshot::Snapshot;
 use crate::dialect::openai::{self, Api, Head};
 use crate::error::GatewayError;
 use crate::limits;
+use crate::protocol::tabby;
 use crate::series::Handler;
 
 /// What a client asks for.
 pub enum Call {
     /// The list of models.
     Models,
-    /// OpenAI's completion or chat.
+    /// One of them.
+    Model(String),
+    /// OpenAI's completion, chat or embeddings.
     OpenAi(OpenAiCall),
+    /// A completion of Tabby's, which came on OpenAI's path.
+    Tabby(Bytes),
 }
 
 /// A request that passes through.
@@ -33,39 +38,16 @@ pub struct OpenAiCall {
     pub body: Bytes,
 }
 
-/// The template that the path matches, of the protocols that are served.
-#[must_use]
-pub fn handler(path: &str, snapshot: &Snapshot) -> Handler {
-    match path {
-        "/v2/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCompletions,
-        "/v2/code/completions" if snapshot.serves(Protocol::GitLab) => Handler::GitlabCodeCompletions,
-        "/v2/code/generations" if snapshot.serves(Protocol::GitLab) => Handler::GitlabGenerations,
-        "/v2/experimental/code/completions" if snapshot.serves(Protocol::GitLab) => {
-            Handler::GitlabExperimental
-        }
-        "/v1/code/user_access_token" if snapshot.serves(Protocol::GitLab) => Handler::GitlabToken,
-        // The gateway of 2023 had none of these.
-        "/v3/code/completions" if is_current(snapshot) => Handler::GitlabComponents,
-        "/v4/code/suggestions" if is_current(snapshot) => Handler::GitlabSuggestions,
-        "/v1/models/definitions" if is_current(snapshot) => Handler::GitlabModels,
-        "/v1/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Completions,
-        "/v1/chat/completions" if snapshot.serves(Protocol::OpenAI) => Handler::Chat,
-        "/v1/models" if snapshot.serves(Protocol::OpenAI) => Handler::Models,
-        "/monitoring/healthz" => Handler::Healthz,
-        "/monitoring/ready" => Handler::Ready,
-        _ => Handler::Other,
-    }
-}
-
-fn is_current(snapshot: &Snapshot) -> bool {
-    snapshot.serves(Protocol::GitLab) && snapshot.config.compat == Compat::Current
-}
-
 /// Reads what the request asks for. The caller has been let in.
 ///
 /// # Errors
 /// When path, method or body are not served.
-pub async fn call(handler: Handler, parts: &Parts, body: Incoming) -> Result<Call, GatewayError> {
+pub async fn call(
+    snapshot: &Snapshot,
+    handler: Handler,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Call, GatewayError> {
     if handler == Handler::Other {
         return Err(redirect(parts).unwrap_or(GatewayError::NotFound));
     }
@@ -73,11 +55,41 @@ pub async fn call(handler: Handler, parts: &Parts, body: Incoming) -> Result<Cal
     let api = match handler {
         Handler::Completions => Api::Completions,
         Handler::Chat => Api::Chat,
+        Handler::Embeddings => Api::Embeddings,
+        Handler::Model => {
+            let escaped = parts.uri.path().strip_prefix("/v1/models/").unwrap_or_default();
+            return Ok(Call::Model(unescaped(escaped)));
+        }
         _ => return Ok(Call::Models),
     };
     let body = read(parts, body, limits::OPENAI_BODY_BYTES).await?;
-    let head = openai::scan(&body)?;
+    if handler == Handler::Completions && snapshot.serves(Protocol::Tabby) && tabby::is_own(&body) {
+        return Ok(Call::Tabby(body));
+    }
+    let mut head = openai::scan(&body)?;
+    // Embeddings come whole, whatever is asked for.
+    head.stream &= api != Api::Embeddings;
     Ok(Call::OpenAi(OpenAiCall { api, head, body }))
+}
+
+/// A part of a path as its client meant it; what is no escape stands for itself.
+fn unescaped(part: &str) -> String {
+    let bytes = part.as_bytes();
+    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| byte == b'%') {
+            Some(meant) => {
+                text.push(meant);
+                at += 3;
+            }
+            None => {
+                text.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 type Incoming = hyper::body::Incoming;
@@ -88,7 +100,9 @@ type Incoming = hyper::body::Incoming;
 /// [`GatewayError::MethodNotAllowed`].
 pub fn check_method(handler: Handler, parts: &Parts) -> Result<(), GatewayError> {
     let method = handler.method();
-    if parts.method == method {
+    // Tabby's older clients ask for its health by POST.
+    let is_either = handler == Handler::TabbyHealth && parts.method == http::Method::POST;
+    if parts.method == method || is_either {
         return Ok(());
     }
     Err(GatewayError::MethodNotAllowed { allow: if method == http::Method::GET { "GET" } else { "POST" } })
@@ -146,4 +160,15 @@ pub(super) async fn read(parts: &Parts, mut body: Incoming, limit: usize) -> Res
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescaped;
+
+    #[test]
+    fn a_models_name_may_be_escaped() {
+        let cases = ["qwen", "a%2Fb", "a%2fb%20c", "100%", "%zz", "%E4"];
+        assert_eq!(cases.map(unescaped), ["qwen", "a/b", "a/b c", "100%", "%zz", "\u{fffd}"]);
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::dispatch::{self, Upstream};
 use super::prompt::Rendered;
-use super::{cors, parse};
+use super::{cors, fill, parse, paths};
 use crate::app::Gateway;
 use crate::complete;
 use crate::config::snapshot::{Route, Snapshot};
@@ -74,15 +74,37 @@ pub enum Shape {
     GitLab,
     /// OpenAI's.
     OpenAi,
+    /// Mistral's.
+    Mistral,
+    /// llama.cpp's.
+    LlamaCpp,
+    /// Tabby's.
+    Tabby,
 }
 
 impl Shape {
-    /// Of a path. Unknown ones are GitLab's where its protocol is served, unless they are under OpenAI's prefix.
+    /// Of a path. One whose protocol is not served is answered as if it were; unknown ones are GitLab's where its protocol
+    /// is served, unless they are under OpenAI's prefix.
     #[must_use]
-    pub fn of(handler: Handler, gitlab_served: bool, path: &str) -> Self {
-        match handler {
-            Handler::Completions | Handler::Chat | Handler::Models => Self::OpenAi,
-            Handler::Other if !gitlab_served || path.starts_with("/v1/") => Self::OpenAi,
+    pub fn of(handler: Handler, path: &str, snapshot: &Snapshot) -> Self {
+        let gitlab = snapshot.serves(Protocol::GitLab);
+        // The gateway of 2023 knew none of the others' paths.
+        let is_2023 = gitlab && snapshot.config.compat == Compat::Strict;
+        let meant = match (handler, paths::known(path)) {
+            (Handler::Other, [(_, meant), ..]) if !is_2023 && !meant.is_gitlab() => *meant,
+            _ => handler,
+        };
+        match meant {
+            Handler::Completions | Handler::Chat | Handler::Embeddings | Handler::Models | Handler::Model => {
+                Self::OpenAi
+            }
+            Handler::MistralFim => Self::Mistral,
+            Handler::Infill | Handler::LlamaHealth | Handler::LlamaProps => Self::LlamaCpp,
+            Handler::TabbyCompletions
+            | Handler::TabbyHealth
+            | Handler::TabbySetting
+            | Handler::TabbyEvents => Self::Tabby,
+            Handler::Other if !gitlab || path.starts_with("/v1/") => Self::OpenAi,
             _ => Self::GitLab,
         }
     }
@@ -95,6 +117,8 @@ pub struct Asked {
     compat: Compat,
     /// Where nothing is served.
     unknown: Option<String>,
+    /// Why, where a protocol that is not served has the path.
+    switched_off: Option<String>,
     preflight: bool,
     cors: Vec<(HeaderName, HeaderValue)>,
 }
@@ -103,13 +127,15 @@ impl Asked {
     /// Notes it before the body is read.
     #[must_use]
     pub fn new(parts: &Parts, handler: Handler, snapshot: &Snapshot) -> Self {
-        let shape = Shape::of(handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+        let shape = Shape::of(handler, parts.uri.path(), snapshot);
         let origins = snapshot.config.listeners.cors_origins.as_deref();
         let preflight = cors::preflight(parts, shape, origins).is_some();
         let cors = cors::headers(parts, shape, origins);
         let unknown =
             (handler == Handler::Other).then(|| parts.uri.path().chars().take(SHOWN_PATH).collect());
-        Self { shape, handler, compat: snapshot.config.compat, unknown, preflight, cors }
+        let switched_off = paths::switched_off(parts.uri.path(), snapshot);
+        let compat = snapshot.config.compat;
+        Self { shape, handler, compat, unknown, switched_off, preflight, cors }
     }
 
     /// Headers that every answer carries.
@@ -139,7 +165,7 @@ pub fn without_auth(
     parts: &Parts,
     record: &mut Record,
 ) -> Option<Reply> {
-    let shape = Shape::of(record.handler, snapshot.serves(Protocol::GitLab), parts.uri.path());
+    let shape = Shape::of(record.handler, parts.uri.path(), snapshot);
     let origins = snapshot.config.listeners.cors_origins.as_deref();
     if let Some(preflight) = cors::preflight(parts, shape, origins) {
         record.clear_operation();
@@ -158,10 +184,15 @@ pub fn without_auth(
         }
         return Some(reply);
     }
+    let is_serving =
+        || !gateway.drain.is_draining() && snapshot.routes.iter().any(|route| route.is_serving());
     let ok = match record.handler {
         Handler::Healthz => true,
-        Handler::Ready => {
-            !gateway.drain.is_draining() && snapshot.routes.iter().any(|route| route.is_serving())
+        Handler::Ready => is_serving(),
+        Handler::LlamaHealth => {
+            let reply = fill::health(parts, is_serving())?;
+            record.set_outcome(Outcome::Success);
+            return Some(reply);
         }
         _ => return None,
     };
@@ -170,9 +201,8 @@ pub fn without_auth(
     Some(whole(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, JSON, "{}"))
 }
 
-/// Every model name that a request may use.
-pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
-    record.set_outcome(Outcome::Success);
+/// Every model name that a request of this caller may use.
+fn model_names<'a>(snapshot: &'a Snapshot, record: &Record) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     let concrete =
         snapshot.routes.iter().flat_map(|route| route.matcher.models()).filter(|model| !model.ends_with('*'));
@@ -181,11 +211,30 @@ pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
             names.push(model);
         }
     }
-    let data: Vec<_> = names
-        .into_iter()
-        .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": modelgate_api::PRODUCT_ID}))
-        .collect();
+    names
+}
+
+fn model_object(name: &str) -> serde_json::Value {
+    json!({"id": name, "object": "model", "created": 0, "owned_by": modelgate_api::PRODUCT_ID})
+}
+
+/// The list of models.
+pub fn models(snapshot: &Snapshot, record: &mut Record) -> Reply {
+    record.set_outcome(Outcome::Success);
+    let data: Vec<_> = model_names(snapshot, record).into_iter().map(model_object).collect();
     whole(StatusCode::OK, JSON, json!({"object": "list", "data": data}).to_string())
+}
+
+/// One of the models.
+///
+/// # Errors
+/// [`GatewayError::UnknownModel`] when this caller may not use it, or nobody.
+pub fn model(snapshot: &Snapshot, name: &str, record: &mut Record) -> Result<Reply, GatewayError> {
+    if !model_names(snapshot, record).contains(&name) {
+        return Err(GatewayError::UnknownModel { model: name.chars().take(SHOWN_PATH).collect() });
+    }
+    record.set_outcome(Outcome::Success);
+    Ok(whole(StatusCode::OK, JSON, model_object(name).to_string()))
 }
 
 /// A backend's answer, passed on as it comes.
@@ -220,9 +269,12 @@ pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &m
     if let GatewayError::Unauthorized(failure) = error {
         metrics.count_auth_failure(*failure);
     }
-    let mut reply = match asked.shape {
+    // A body of Tabby's is told from OpenAI's only when it was read.
+    let shape = if record.handler == Handler::TabbyCompletions { Shape::Tabby } else { asked.shape };
+    let mut reply = match shape {
         Shape::GitLab => in_gitlabs_words(error, asked),
-        Shape::OpenAi => in_openais_words(error),
+        Shape::OpenAi => in_openais_words(error, asked),
+        other => fill::refuse(other, error.status(), &told(error, asked), error.reason()),
     };
     if let Some(pause) = error.retry_after() {
         reply.headers.insert(header::RETRY_AFTER, retry_after::header_value(pause));
@@ -256,7 +308,15 @@ pub fn refuse(error: &GatewayError, asked: &Asked, metrics: &Metrics, record: &m
     reply
 }
 
-fn in_openais_words(error: &GatewayError) -> Reply {
+/// An error as a sentence.
+fn told(error: &GatewayError, asked: &Asked) -> String {
+    match (error, &asked.switched_off) {
+        (GatewayError::NotFound, Some(why)) => why.clone(),
+        _ => error.to_string(),
+    }
+}
+
+fn in_openais_words(error: &GatewayError, asked: &Asked) -> Reply {
     let status = error.status();
     match error {
         // About the caller's own request, in words that its client knows already.
@@ -265,7 +325,7 @@ fn in_openais_words(error: &GatewayError) -> Reply {
         {
             whole(status, JSON, body.clone())
         }
-        _ => whole(status, JSON, openai::error_body(status, &error.to_string(), error.reason())),
+        _ => whole(status, JSON, openai::error_body(status, &told(error, asked), error.reason())),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn init(settings: &Settings) -> Result<(), String> {
 /// Writes a request that has ended to the access log, if its level is logged.
 pub(crate) fn access(summary: &Arc<Summary>) {
     let Some((log, format)) = LOG.get().zip(FORMAT.get()) else { return };
-    let probe = matches!(summary.handler, Handler::Healthz | Handler::Ready);
+    let probe = matches!(summary.handler, Handler::Healthz | Handler::Ready | Handler::LlamaHealth);
     let level = if probe { Level::DEBUG } else { Level::INFO };
     let wanted = if probe {
         tracing::enabled!(target: "access", Level::DEBUG)

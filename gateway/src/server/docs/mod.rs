@@ -3,6 +3,7 @@
 //! internet, and a policy keeps them from loading anything else. They tell nothing of the configuration but the routes.
 
 mod openapi;
+mod others;
 mod table;
 
 use base64::Engine;

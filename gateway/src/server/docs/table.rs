@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::others;
 use crate::series::Handler;
 
 /// Which callers a route lets in.
@@ -29,7 +30,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    const fn new(
+    pub(super) const fn new(
         tag: &'static str,
         summary: &'static str,
         access: Access,
@@ -41,7 +42,7 @@ impl Described {
 
 /// The entry of a route; `None` for what is no part of the API. `model` is one that is served.
 pub(super) fn describe(handler: Handler, model: &str) -> Option<Described> {
-    use Access::{Bearer, GitLab, Open};
+    use Access::{GitLab, Open};
     let gitlab = |summary, body| Some(Described::new("GitLab", summary, GitLab, body));
     let file = json!({"file_name": "add.py", "content_above_cursor": "def add(a, b):\n    return ", "content_below_cursor": "\n"});
     let completion = || {
@@ -58,7 +59,7 @@ pub(super) fn describe(handler: Handler, model: &str) -> Option<Described> {
         ))
     };
     match handler {
-        Handler::GitlabCompletions | Handler::GitlabCodeCompletions => {
+        Handler::GitlabRoot | Handler::GitlabCompletions | Handler::GitlabCodeCompletions => {
             gitlab("Complete code at the cursor", completion())
         }
         Handler::GitlabGenerations => gitlab("Generate code from an instruction", completion()),
@@ -73,6 +74,27 @@ pub(super) fn describe(handler: Handler, model: &str) -> Option<Described> {
         }
         Handler::GitlabToken => gitlab("A short-lived token for direct access from an editor", None),
         Handler::GitlabModels => gitlab("Models and what they are for", None),
+        Handler::Completions | Handler::Chat | Handler::Embeddings | Handler::Models | Handler::Model => {
+            describe_openai(handler, model)
+        }
+        Handler::MistralFim
+        | Handler::Infill
+        | Handler::LlamaHealth
+        | Handler::LlamaProps
+        | Handler::TabbyCompletions
+        | Handler::TabbyHealth
+        | Handler::TabbySetting
+        | Handler::TabbyEvents => others::describe(handler, model),
+        Handler::Healthz => Some(Described::new("Monitoring", "Whether the gateway is alive", Open, None)),
+        Handler::Ready => Some(Described::new("Monitoring", "Whether a route serves", Open, None)),
+        Handler::Docs | Handler::Other => None,
+    }
+}
+
+/// The entry of one of OpenAI's routes.
+fn describe_openai(handler: Handler, model: &str) -> Option<Described> {
+    use Access::Bearer;
+    match handler {
         Handler::Completions => Some(Described::new(
             "OpenAI",
             "Complete a text",
@@ -92,16 +114,21 @@ pub(super) fn describe(handler: Handler, model: &str) -> Option<Described> {
             )),
         )),
         Handler::Models => Some(Described::new("OpenAI", "Models that may be asked for", Bearer, None)),
-        Handler::Healthz => Some(Described::new("Monitoring", "Whether the gateway is alive", Open, None)),
-        Handler::Ready => Some(Described::new("Monitoring", "Whether a route serves", Open, None)),
-        Handler::Docs | Handler::Other => None,
+        Handler::Embeddings => Some(Described::new(
+            "OpenAI",
+            "Turn a text into a vector",
+            Bearer,
+            Some(("Embedding", json!({"model": model, "input": "def add(a, b):"}))),
+        )),
+        Handler::Model => Some(Described::new("OpenAI", "One of the models", Bearer, None)),
+        _ => None,
     }
 }
 
 /// Schemas of bodies. Fields that are not listed are ignored on GitLab's routes and reach the backend on OpenAI's.
 pub(super) fn schemas() -> Value {
     let mut all = Map::new();
-    for part in [parts_of_gitlab(), gitlab(), openai()] {
+    for part in [parts_of_gitlab(), gitlab(), openai(), others::schemas()] {
         if let Value::Object(part) = part {
             all.extend(part);
         }
@@ -206,6 +233,11 @@ fn openai() -> Value {
                 "max_tokens": whole, "temperature": number, "top_p": number, "n": whole, "stop": {},
                 "stream": {"type": "boolean"},
             },
+        },
+        "Embedding": {
+            "type": "object",
+            "required": ["model", "input"],
+            "properties": {"model": {"type": "string"}, "input": {}, "encoding_format": {"type": "string"}},
         },
         "ChatCompletion": {
             "type": "object",

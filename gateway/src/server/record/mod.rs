@@ -155,17 +155,28 @@ impl Record {
     /// Notes what is asked of a model, as the path tells.
     pub fn set_operation_of_handler(&mut self) {
         self.operation = match self.handler {
-            Handler::GitlabCompletions
+            Handler::GitlabRoot
+            | Handler::GitlabCompletions
             | Handler::GitlabCodeCompletions
             | Handler::GitlabGenerations
             | Handler::GitlabExperimental
             | Handler::GitlabComponents
-            | Handler::GitlabSuggestions => Some(Operation::CodeCompletion),
+            | Handler::GitlabSuggestions
+            | Handler::MistralFim
+            | Handler::Infill
+            | Handler::TabbyCompletions => Some(Operation::CodeCompletion),
             Handler::Completions => Some(Operation::TextCompletion),
             Handler::Chat => Some(Operation::Chat),
+            Handler::Embeddings => Some(Operation::Embeddings),
             Handler::GitlabToken
             | Handler::GitlabModels
             | Handler::Models
+            | Handler::Model
+            | Handler::LlamaHealth
+            | Handler::LlamaProps
+            | Handler::TabbyHealth
+            | Handler::TabbySetting
+            | Handler::TabbyEvents
             | Handler::Docs
             | Handler::Healthz
             | Handler::Ready
