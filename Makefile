@@ -18,6 +18,12 @@ GATEWAY_PORT ?=
 PROMETHEUS_PORT ?=
 # Which suite `test-full` runs.
 SUITE ?=
+# Environment that `deploy` changes: local, staging or production; the tag of the gateway's image; 1 to do it.
+ENV ?=
+TAG ?=
+# Registry (with organisation) of our images.
+IMAGE_REGISTRY ?=
+CONFIRM ?=
 
 DENY_VERSION := 0.20.2
 CACHE := $(or $(MODELGATE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/modelgate,$(HOME)/.cache/modelgate))
@@ -27,11 +33,11 @@ RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE)
 	$(if $(API_PORT),--api-port '$(API_PORT)') $(if $(GATEWAY_PORT),--gateway-port '$(GATEWAY_PORT)') \
 	$(if $(PROMETHEUS_PORT),--prometheus-port '$(PROMETHEUS_PORT)')
 
-.PHONY: runner help try develop-local fmt lint deny check crds run tools model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
+.PHONY: runner help try manifests deploy images dist develop-local fmt lint deny check crds run tools model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME"
+	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME ENV=NAME TAG=TAG CONFIRM=1"
 
 try: ## Gateway with canned answers, or with MODEL=FILE.gguf; no root, no Kubernetes
 	@MODEL='$(MODEL)' GATEWAY_PORT='$(GATEWAY_PORT)' .ci/try
@@ -60,6 +66,20 @@ check: lint ## Lint, then unit, golden and property tests and the repository's r
 crds: ## Write crds/*.yaml anew from the types in api/
 	UPDATE=1 cargo test -q --locked -p modelgate-api --features crd --test crds
 
+manifests: tools ## Write manifests/base/modelgate.yaml anew from the chart
+	UPDATE=1 cargo test -q --locked --release -p testkit --features cluster --test delivery -- two_renders
+
+deploy: ## Show what deploying ENV=local|staging|production would change; CONFIRM=1 does it, TAG= sets the gateway's image
+	@ENV='$(ENV)' TAG='$(TAG)' IMAGE_REGISTRY='$(IMAGE_REGISTRY)' CONFIRM='$(CONFIRM)' .ci/deploy
+
+# ---- what is delivered ----
+
+images: ## Build the container images from the Dockerfile with docker, podman or buildah; IMAGE_REGISTRY= and TAG= name them
+	@IMAGE_REGISTRY='$(IMAGE_REGISTRY)' TAG='$(TAG)' .ci/images
+
+dist: runner ## dist/: programs, chart, definitions, image archives, compose folder, checksums
+	@.ci/dist
+
 # ---- local cluster: Linux and root ----
 
 runner:
@@ -87,7 +107,7 @@ cluster-status: runner ## Say what of the local cluster runs
 test-cluster: tools ## Tests on the local cluster: its own life, then the whole product end to end
 	cargo build --locked --release -p modelgate-operator -p modelgate-gateway -p modelgate-engine
 	trap '$(TESTKIT) cluster down' EXIT; \
-	cargo test --locked --release -p testkit --features cluster --test cluster_lifecycle --test e2e -- --test-threads=1
+	cargo test --locked --release -p testkit --features cluster --test cluster_lifecycle --test delivery --test e2e -- --test-threads=1
 
 # The whole workspace is named so that its libraries are not built again with other features; llama.cpp is optimised in any profile.
 test-model: model ## Tests of the engine with the small model

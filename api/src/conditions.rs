@@ -16,6 +16,12 @@ pub const PROGRAMMED: &str = "Programmed";
 pub const AUTH_RESOLVED: &str = "AuthResolved";
 /// Which gateways acknowledged the backend.
 pub const ROUTED: &str = "Routed";
+/// The way in from outside leads to the gateway.
+pub const ROUTE_ATTACHED: &str = "RouteAttached";
+/// The certificate of the way in from outside is there.
+pub const CERTIFICATE_READY: &str = "CertificateReady";
+/// Prometheus reads the object's metrics.
+pub const SCRAPED: &str = "Scraped";
 
 /// Every pod runs the newest template.
 pub const ROLLED_OUT: &str = "RolledOut";
@@ -72,4 +78,16 @@ pub mod reasons {
     pub const ISSUER_UNREACHABLE: &str = "IssuerUnreachable";
     /// No gateway uses the backend.
     pub const NOT_REFERENCED: &str = "NotReferenced";
+    /// An API that is needed is not installed in the cluster.
+    pub const API_NOT_SERVED: &str = "ApiNotServed";
+    /// A controller took the way in from outside, or gave it an address.
+    pub const ATTACHED: &str = "Attached";
+    /// A controller refused it.
+    pub const NOT_ATTACHED: &str = "NotAttached";
+    /// The certificate was issued.
+    pub const ISSUED: &str = "Issued";
+    /// The certificate could not be issued.
+    pub const NOT_ISSUED: &str = "NotIssued";
+    /// The operator reads no Secret, so it cannot tell.
+    pub const SECRET_NOT_READ: &str = "SecretNotRead";
 }

@@ -60,6 +60,18 @@ pub fn gateway_child(gateway: &str) -> String {
     format!("{gateway}-gateway")
 }
 
+/// Service of a ModelGateway for clients outside the cluster; the longest suffix there is.
+#[must_use]
+pub fn gateway_public(gateway: &str) -> String {
+    format!("{gateway}-gateway-public")
+}
+
+/// Secret and Certificate that cert-manager makes for a ModelGateway's Ingress.
+#[must_use]
+pub fn gateway_tls(gateway: &str) -> String {
+    format!("{gateway}-gateway-tls")
+}
+
 /// Full DNS name of a Service.
 #[must_use]
 pub fn service_fqdn(service: &str, namespace: &str, cluster_domain: &str) -> String {

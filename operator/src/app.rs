@@ -160,7 +160,7 @@ fn lead(
             proofs: Default::default(),
             nudges: Default::default(),
             failures: Default::default(),
-            monitor_api: Arc::default(),
+            served: Default::default(),
         });
         let (wake, woken) = mpsc::channel(WAKES);
         let (backends, woken_backends) = mpsc::channel(WAKES);

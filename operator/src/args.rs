@@ -96,6 +96,17 @@ pub struct RunArgs {
     /// Labels put on ServiceMonitors in mode Auto, such as those that the cluster's Prometheus selects by: k=v,k=v.
     #[arg(long, env = "MODELGATE_MONITOR_LABELS", value_delimiter = ',')]
     pub monitor_labels: Vec<String>,
+    /// Namespaces of the Prometheus pods that NetworkPolicies admit, separated by commas; absent means any.
+    #[arg(long, env = "MODELGATE_PROMETHEUS_NAMESPACES", value_delimiter = ',')]
+    pub prometheus_namespaces: Vec<String>,
+    /// Labels of the Prometheus pods that NetworkPolicies admit: k=v,k=v.
+    #[arg(
+        long,
+        env = "MODELGATE_PROMETHEUS_LABELS",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/name=prometheus"
+    )]
+    pub prometheus_labels: Vec<String>,
     /// Page size of lists.
     #[arg(long, env = "MODELGATE_LIST_PAGE_SIZE", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub list_page_size: u32,
@@ -143,7 +154,7 @@ pub struct Lists {
 }
 
 /// The part of the settings that children depend on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Render {
     /// Image of gateway pods.
     pub gateway_image: String,
@@ -167,6 +178,19 @@ pub struct Render {
     pub cluster_domain: String,
     /// Labels of ServiceMonitors in mode Auto.
     pub monitor_labels: BTreeMap<String, String>,
+    /// Whom NetworkPolicies admit.
+    pub admitted: Admitted,
+}
+
+/// Pods that NetworkPolicies admit beside gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// The operator's namespace; absent (it runs outside the cluster) means any.
+    pub operator_namespace: Option<String>,
+    /// Namespaces of Prometheus pods; empty means any.
+    pub prometheus_namespaces: Vec<String>,
+    /// Labels of Prometheus pods.
+    pub prometheus_labels: BTreeMap<String, String>,
 }
 
 impl TryFrom<Box<RunArgs>> for Settings {
@@ -193,23 +217,28 @@ impl TryFrom<Box<RunArgs>> for Settings {
             image_pull_policy,
             cluster_domain,
             monitor_labels,
+            prometheus_namespaces,
+            prometheus_labels,
             list_page_size,
             streaming_lists,
             log: _,
             log_format: _,
         } = *args;
-        let identity = match identity.filter(|name| !name.is_empty()) {
-            Some(identity) => identity,
-            None => default_identity()?,
+        let identity = identity.filter(|name| !name.is_empty()).map_or_else(default_identity, Ok)?;
+        let lease_namespace = lease_namespace.filter(|name| !name.is_empty());
+        let admitted = Admitted {
+            operator_namespace: lease_namespace.clone(),
+            prometheus_namespaces: named(prometheus_namespaces),
+            prometheus_labels: parse_labels("--prometheus-labels", &prometheus_labels)?,
         };
         Ok(Self {
             metrics_listen,
             health_listen,
             leader_elect,
-            lease_namespace: lease_namespace.filter(|name| !name.is_empty()),
+            lease_namespace,
             lease_name,
             identity,
-            watch_namespaces: watch_namespaces.into_iter().filter(|name| !name.is_empty()).collect(),
+            watch_namespaces: named(watch_namespaces),
             lists: Lists { page_size: list_page_size, streaming: streaming_lists },
             render: Render {
                 gateway_image,
@@ -222,10 +251,16 @@ impl TryFrom<Box<RunArgs>> for Settings {
                 triton_image,
                 image_pull_policy,
                 cluster_domain: cluster_domain.trim_matches('.').to_owned(),
-                monitor_labels: parse_labels(&monitor_labels)?,
+                monitor_labels: parse_labels("--monitor-labels", &monitor_labels)?,
+                admitted,
             },
         })
     }
+}
+
+/// Names of a list that an empty variable may have left one empty name in.
+fn named(names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 /// The pod's name (its host name) with the process id, so a restarted container is a new holder.
@@ -235,12 +270,12 @@ fn default_identity() -> anyhow::Result<String> {
     Ok(format!("{}-{}", host.trim(), std::process::id()))
 }
 
-fn parse_labels(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+fn parse_labels(flag: &str, pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     for pair in pairs.iter().filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some((key, value)) if !key.is_empty() => labels.insert(key.to_owned(), value.to_owned()),
-            _ => bail!("--monitor-labels: \"{pair}\" is not key=value"),
+            _ => bail!("{flag}: \"{pair}\" is not key=value"),
         };
     }
     Ok(labels)

@@ -134,6 +134,17 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// What an absent Prometheus Operator costs: one condition. `made` is whether the ServiceMonitor stands, absent where none
+/// is wanted; where it stands, nothing is said here.
+#[must_use]
+pub fn monitor_api(conditions: Conditions<'_>, made: Option<bool>) -> Conditions<'_> {
+    if made != Some(false) {
+        return conditions;
+    }
+    let message = "the Prometheus Operator (monitoring.coreos.com/v1) is not served, so no ServiceMonitor is made; install it, or set spec.monitoring.mode: Disabled";
+    conditions.with(types::SCRAPED, Truth::False, types::reasons::API_NOT_SERVED, message)
+}
+
 /// A message of a size that fits a status: 32 KiB is the API's limit, and nobody reads as much.
 fn shorten(message: &str) -> String {
     const LONGEST: usize = 2000;

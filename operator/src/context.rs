@@ -52,15 +52,37 @@ pub struct Ctx {
     pub nudges: Nudges,
     /// Failures in a row.
     pub failures: Failures,
-    /// Whether ServiceMonitors can be made.
-    pub monitor_api: Arc<AtomicBool>,
+    /// Which optional APIs are served.
+    pub served: Served,
 }
 
 impl Ctx {
     /// Whether the API that a kind belongs to is served.
     #[must_use]
     pub fn serves(&self, kind: ChildKind) -> bool {
-        kind.always_served() || self.monitor_api.load(Ordering::Relaxed)
+        self.served.is(kind)
+    }
+}
+
+/// Which optional APIs are served, as their watches last found.
+#[derive(Default)]
+pub struct Served([AtomicBool; ChildKind::OPTIONAL.len()]);
+
+impl Served {
+    /// Whether objects of a kind can be made.
+    #[must_use]
+    pub fn is(&self, kind: ChildKind) -> bool {
+        self.flag(kind).is_none_or(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a kind is served or not; whether that is news.
+    pub fn note(&self, kind: ChildKind, served: bool) -> bool {
+        self.flag(kind).is_some_and(|flag| flag.swap(served, Ordering::Relaxed) != served)
+    }
+
+    fn flag(&self, kind: ChildKind) -> Option<&AtomicBool> {
+        let at = ChildKind::OPTIONAL.iter().position(|optional| *optional == kind)?;
+        self.0.get(at)
     }
 }
 

@@ -76,10 +76,15 @@ pub fn of_gateway(gateway: &WatchedGateway) -> BTreeSet<Wake> {
     woken
 }
 
-/// A changed child wakes its owner.
+/// A changed child wakes its owner. A certificate belongs to an Ingress of ours and carries its labels, as cert-manager
+/// copies them.
 #[must_use]
 pub fn of_child(child: &DynamicObject) -> Option<Wake> {
     let namespace = child.metadata.namespace.as_deref()?;
+    if child.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Ingress") {
+        let gateway = child.metadata.labels.as_ref()?.get(OwnerKind::Gateway.label())?;
+        return Some(Wake::gateway(namespace, gateway));
+    }
     let owner = child.metadata.owner_references.iter().flatten().find(|owner| {
         owner.controller == Some(true) && owner.api_version.starts_with(&format!("{}/", modelgate_api::GROUP))
     })?;
@@ -153,6 +158,10 @@ mod tests {
         );
         assert_eq!(of_child(&child("modelgate.dev/v1alpha1", "ModelBackend", false)), None);
         assert_eq!(of_child(&child("apps/v1", "ReplicaSet", true)), None);
+        let mut certificate = child("networking.k8s.io/v1", "Ingress", true);
+        assert_eq!(of_child(&certificate), None);
+        certificate.metadata.labels = Some([("modelgate.dev/gateway".into(), "g".into())].into());
+        assert_eq!(of_child(&certificate), Some(Wake::gateway("a", "g")));
     }
 
     #[test]

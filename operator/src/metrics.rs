@@ -20,7 +20,7 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     objects: IntGaugeVec,
     leader: IntGauge,
-    monitor_api: IntGauge,
+    api_served: IntGaugeVec,
 }
 
 /// What an apply did.
@@ -83,6 +83,9 @@ impl Metrics {
         let objects =
             IntGaugeVec::new(opts("objects", "Objects of each kind in the operator's caches."), &["kind"])?;
         registry.register(Box::new(objects.clone()))?;
+        let api_served =
+            IntGaugeVec::new(opts("api_served", "1 while an optional API is served."), &["kind"])?;
+        registry.register(Box::new(api_served.clone()))?;
         let build = IntGaugeVec::new(opts("build_info", "Always 1; the version is a label."), &["version"])?;
         registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -101,10 +104,7 @@ impl Metrics {
                 &["kind"],
             )?,
             leader: gauge("leader", "1 while this process holds the Lease.")?,
-            monitor_api: gauge(
-                "monitor_api_served",
-                "1 while the API of the Prometheus Operator is served.",
-            )?,
+            api_served,
             reconcile_duration,
             objects,
             registry,
@@ -130,6 +130,9 @@ impl Metrics {
         }
         for result in ["ok", "failed"] {
             self.nudges.with_label_values(&[result]);
+        }
+        for kind in ChildKind::OPTIONAL {
+            self.api_served.with_label_values(&[kind.as_str()]);
         }
     }
 
@@ -170,9 +173,9 @@ impl Metrics {
         self.leader.set(leader.into());
     }
 
-    /// Whether ServiceMonitors can be made.
-    pub fn monitor_api(&self, served: bool) {
-        self.monitor_api.set(served.into());
+    /// Whether an optional API is served.
+    pub fn api_served(&self, kind: ChildKind, served: bool) {
+        self.api_served.with_label_values(&[kind.as_str()]).set(served.into());
     }
 
     /// All families in the text format.

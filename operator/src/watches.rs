@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, pin_mut};
@@ -146,11 +145,16 @@ async fn optional(
         let served = api.list_metadata(&kube::api::ListParams::default().limit(1)).await;
         if let Err(error) = served {
             tracing::debug!(%error, kind = kind.as_str(), "not served");
-            note(ctx, false);
+            if note(ctx, kind, false) {
+                // What there was went with the API.
+                writer.apply_watcher_event(&Event::Init);
+                writer.apply_watcher_event(&Event::InitDone);
+                wake_everybody(ctx, wake).await;
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
             continue;
         }
-        note(ctx, true);
+        note(ctx, kind, true);
         wake_everybody(ctx, wake).await;
         let stream = watcher::watcher(api.clone(), config.clone());
         pin_mut!(stream);
@@ -175,11 +179,14 @@ async fn optional(
     }
 }
 
-fn note(ctx: &Ctx, served: bool) {
-    if ctx.monitor_api.swap(served, Ordering::Relaxed) != served {
-        tracing::info!(served, "monitoring.coreos.com/v1 ServiceMonitor");
+/// Notes whether an API is served; whether that is news.
+fn note(ctx: &Ctx, kind: ChildKind, served: bool) -> bool {
+    ctx.metrics.api_served(kind, served);
+    let news = ctx.served.note(kind, served);
+    if news {
+        tracing::info!(served, "{} {}", kind.resource().api_version, kind.as_str());
     }
-    ctx.metrics.monitor_api(served);
+    news
 }
 
 /// Every object may want a child of the kind that can be made now.

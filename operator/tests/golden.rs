@@ -2,80 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+#[path = "support/mod.rs"]
+mod support;
 
 use k8s_openapi::api::{apps, core, networking, policy};
-use modelgate_api::manifest::{self, Manifests};
-use modelgate_operator::args::Render;
-use modelgate_operator::k8s::child::{Child, Owner, OwnerKind, Prepared};
+use modelgate_api::manifest::Manifests;
+use modelgate_operator::k8s::child::OwnerKind;
 use modelgate_operator::k8s::satisfied::differences;
-use modelgate_operator::{model_backend, model_gateway};
+use modelgate_operator::model_gateway;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-fn render() -> Render {
-    Render {
-        gateway_image: "ghcr.io/modelgate/gateway:1".into(),
-        engine_image: "ghcr.io/modelgate/engine:1".into(),
-        vllm_image: "vllm/vllm-openai:1".into(),
-        sglang_image: "lmsysorg/sglang:1".into(),
-        tgi_image: "ghcr.io/huggingface/text-generation-inference:1".into(),
-        llama_cpp_image: "ghcr.io/ggml-org/llama.cpp:server-1".into(),
-        llama_cpp_cuda_image: "ghcr.io/ggml-org/llama.cpp:server-cuda-1".into(),
-        triton_image: "nvcr.io/nvidia/tritonserver:1".into(),
-        image_pull_policy: "IfNotPresent".into(),
-        cluster_domain: "cluster.local".into(),
-        monitor_labels: BTreeMap::from([("release".into(), "prometheus".into())]),
-    }
-}
-
-fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    assert_eq!(cases.len(), 12, "{cases:?}");
-    cases
-}
-
-fn read(case: &Path) -> Manifests {
-    manifest::parse("in.yaml", &std::fs::read_to_string(case.join("in.yaml")).unwrap()).unwrap()
-}
-
-fn owner(kind: OwnerKind, name: &str) -> Owner {
-    Owner { kind, name: name.into(), namespace: "team".into(), uid: format!("uid-of-{name}") }
-}
-
-/// Everything made for the objects of a case: the gateway's children, or else the backends'.
-fn build(case: &Path) -> Vec<Child<Prepared>> {
-    let manifests = read(case);
-    if let [gateway] = manifests.gateways.as_slice() {
-        let owner = owner(OwnerKind::Gateway, &gateway.name);
-        let valid =
-            model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, &render())
-                .unwrap();
-        let model_gateway::build::Resources {
-            service_account,
-            config_map,
-            service,
-            disruption_budget,
-            deployment,
-            ingress,
-            monitor,
-        } = model_gateway::build::build(&valid, &render());
-        let always = [service_account, config_map, service, disruption_budget, deployment];
-        return always.into_iter().chain(ingress).chain(monitor).collect();
-    }
-    let mut made = Vec::new();
-    for backend in &manifests.backends {
-        let owner = owner(OwnerKind::Backend, &backend.name);
-        let valid = model_backend::validate::validate(&owner, &backend.spec).unwrap();
-        let model_backend::build::Resources { service, headless, deployment, monitor } =
-            model_backend::build::build(&valid, &render());
-        made.extend([service, headless, deployment, monitor].into_iter().flatten());
-    }
-    made
-}
+use support::{build, cases, owner, read, render};
 
 #[test]
 fn every_case_is_built_as_recorded() {
@@ -110,6 +50,8 @@ fn every_object_has_only_fields_that_kubernetes_knows() {
             "ServiceAccount" => survives::<core::v1::ServiceAccount>(&child.body),
             "PodDisruptionBudget" => survives::<policy::v1::PodDisruptionBudget>(&child.body),
             "Ingress" => survives::<networking::v1::Ingress>(&child.body),
+            "NetworkPolicy" => survives::<networking::v1::NetworkPolicy>(&child.body),
+            "HTTPRoute" => assert!(child.body.pointer("/spec/rules/0/backendRefs/0/port").is_some()),
             "ServiceMonitor" => assert!(child.body.pointer("/spec/selector/matchLabels").is_some()),
             other => panic!("{other}"),
         }
@@ -132,6 +74,7 @@ fn names_of_all_objects_are_those_that_the_other_half_looks_for() {
         let mut names = vec![
             format!("Service/{name}-engine"),
             format!("Service/{name}-engine-pods"),
+            format!("NetworkPolicy/{name}-engine"),
             format!("Deployment/{name}-engine"),
         ];
         names.extend(monitored.then(|| format!("ServiceMonitor/{name}-engine")));
@@ -145,8 +88,25 @@ fn names_of_all_objects_are_those_that_the_other_half_looks_for() {
     let with = |more: &[&str]| -> Vec<String> {
         gateway.iter().cloned().chain(more.iter().map(|kind| format!("{kind}/code-gateway"))).collect()
     };
-    assert_eq!(names["gateway-min"], with(&["ServiceMonitor"]));
-    assert_eq!(names["gateway-oidc-external-secret-ingress"], with(&["Ingress", "ServiceMonitor"]));
+    assert_eq!(names["gateway-min"], with(&["NetworkPolicy", "ServiceMonitor"]));
+    let mut public = with(&["NetworkPolicy"]);
+    public.extend(["Service/code-gateway-public".to_owned(), "ServiceMonitor/code-gateway".to_owned()]);
+    assert_eq!(names["gateway-loadbalancer-tls"], public);
+    assert_eq!(
+        names["gateway-nodeport-open"],
+        ["Service/code-gateway-public", "ServiceMonitor/code-gateway"].map(str::to_owned).iter().fold(
+            with(&[]),
+            |mut all, name| {
+                all.push(name.clone());
+                all
+            }
+        )
+    );
+    assert_eq!(names["gateway-httproute"], with(&["NetworkPolicy", "HTTPRoute", "ServiceMonitor"]));
+    assert_eq!(
+        names["gateway-oidc-external-secret-ingress"],
+        with(&["NetworkPolicy", "Ingress", "ServiceMonitor"])
+    );
 }
 
 #[test]
@@ -193,11 +153,12 @@ fn a_change_of_the_configuration_alone_makes_no_new_pods() {
 fn definitions_of_the_chart_are_those_of_the_repository() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for file in ["modelbackends.yaml", "modelgateways.yaml"] {
-        let (own, chart) = (root.join("crds").join(file), root.join("charts/modelgate/crds").join(file));
+        let (own, chart) =
+            (root.join("crds").join(file), root.join("charts/modelgate/files/crds").join(file));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::copy(&own, &chart).unwrap();
         }
         let same = std::fs::read_to_string(&own).unwrap() == std::fs::read_to_string(&chart).unwrap();
-        assert!(same, "charts/modelgate/crds/{file} differs from crds/{file}; run with UPDATE=1");
+        assert!(same, "charts/modelgate/files/crds/{file} differs from crds/{file}; run with UPDATE=1");
     }
 }

@@ -1,13 +1,13 @@
 //! `testkit`: the local cluster and the main job, from a terminal or from `make`.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use testkit::cache::Cache;
-use testkit::cluster::{Cluster, Options, init, node_agent};
+use testkit::cluster::{Cluster, Options, images, init, node_agent};
 use testkit::command::{catch_interrupts, was_interrupted};
 use testkit::progress::say;
 use testkit::relay::{self, Forward, check_port};
@@ -33,6 +33,15 @@ enum Task {
     Tools(ToolsTask),
     /// Fetch the small model into the cache and print its path.
     Model,
+    /// Write our images as archives that `docker load` and `ctr images import` take, from built programs.
+    Images {
+        /// Folder of the programs.
+        #[arg(long, default_value = "target/release")]
+        binaries: PathBuf,
+        /// Folder for the archives.
+        #[arg(long)]
+        output: PathBuf,
+    },
     /// The local cluster by itself.
     #[command(subcommand)]
     Cluster(ClusterTask),
@@ -72,6 +81,12 @@ enum ToolsTask {
         /// Keep Go's module and build caches (several GiB) for the next build.
         #[arg(long, env = "MODELGATE_KEEP_BUILD_CACHE", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
         keep_build_cache: bool,
+    },
+    /// Run one of them, such as helm or kubectl, with the arguments that follow.
+    Run {
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -131,6 +146,13 @@ fn run(task: Task) -> Result<()> {
             if report.refusals.is_empty() { Ok(()) } else { bail!("something is in the way") }
         }
         Task::Tools(ToolsTask::Build { keep_build_cache }) => build_tools(&cache, keep_build_cache),
+        Task::Tools(ToolsTask::Run { program, arguments }) => {
+            let program = Tools::locate(&cache)?.find(&program)?;
+            // Returns only if it could not be started.
+            Err(Command::new(&program).args(arguments).exec())
+                .with_context(|| format!("cannot start {}", program.display()))
+        }
+        Task::Images { binaries, output } => write_images(&binaries, &output),
         Task::Model => {
             let file = model::fetch(&cache)?;
             say(&file.display().to_string());
@@ -143,6 +165,17 @@ fn run(task: Task) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// One archive for each image, named after it.
+fn write_images(binaries: &Path, output: &Path) -> Result<()> {
+    for image in images::product(binaries) {
+        let name = image.reference.rsplit('/').next().unwrap_or_default().replace(':', "-");
+        let archive = output.join(format!("{name}.tar"));
+        image.write(&archive).with_context(|| format!("image {}", image.reference))?;
+        say(&format!("{}  {}", archive.display(), image.reference));
+    }
+    Ok(())
 }
 
 fn build_tools(cache: &Cache, keep: bool) -> Result<()> {

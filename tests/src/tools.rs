@@ -262,6 +262,20 @@ impl Tools {
         self.file(tool, &format!("bin/{program}"))
     }
 
+    /// The path of a built program by its name alone.
+    ///
+    /// # Errors
+    /// When no tool has such a program, or it is not built.
+    pub fn find(&self, program: &str) -> Result<PathBuf> {
+        // kubectl and kubelet are names of the one program that holds all of Kubernetes.
+        let has = |tool: &&Tool| {
+            tool.programs.iter().any(|(name, _)| *name == program)
+                || (tool.name == KUBERNETES.name && matches!(program, "kubectl" | "kubelet"))
+        };
+        let tool = TOOLS.iter().find(has).with_context(|| format!("no tool has a program {program}"))?;
+        self.program(tool, program)
+    }
+
     /// The path of a file in a tool's folder.
     ///
     /// # Errors

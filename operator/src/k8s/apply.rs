@@ -60,7 +60,7 @@ impl<'a> Applier<'a> {
         match self.apply(child).await {
             Err(Error::Api { source, .. }) if !kind.always_served() && is_code(&source, 404) => {
                 // The API went away; the next look of the watch says so for good.
-                self.ctx.monitor_api.store(false, std::sync::atomic::Ordering::Relaxed);
+                self.ctx.served.note(kind, false);
                 Ok(None)
             }
             other => other.map(Some),

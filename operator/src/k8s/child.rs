@@ -29,21 +29,33 @@ pub enum ChildKind {
     PodDisruptionBudget,
     /// networking.k8s.io/v1
     Ingress,
+    /// networking.k8s.io/v1
+    NetworkPolicy,
+    /// gateway.networking.k8s.io/v1, served where the Gateway API is installed.
+    HttpRoute,
+    /// cert-manager.io/v1, served where cert-manager is installed. Watched alone: cert-manager makes it for an Ingress.
+    Certificate,
     /// monitoring.coreos.com/v1, served where the Prometheus Operator is installed.
     ServiceMonitor,
 }
 
 impl ChildKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ConfigMap,
         Self::ServiceAccount,
         Self::Service,
         Self::Deployment,
         Self::PodDisruptionBudget,
         Self::Ingress,
+        Self::NetworkPolicy,
+        Self::HttpRoute,
+        Self::Certificate,
         Self::ServiceMonitor,
     ];
+
+    /// Kinds that a cluster serves only where somebody installed them.
+    pub const OPTIONAL: [Self; 3] = [Self::HttpRoute, Self::Certificate, Self::ServiceMonitor];
 
     /// The kind as Kubernetes spells it; also a label value of metrics.
     #[must_use]
@@ -55,6 +67,9 @@ impl ChildKind {
             Self::Deployment => "Deployment",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Ingress => "Ingress",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::HttpRoute => "HTTPRoute",
+            Self::Certificate => "Certificate",
             Self::ServiceMonitor => "ServiceMonitor",
         }
     }
@@ -69,6 +84,9 @@ impl ChildKind {
             Self::Deployment => ("apps", "deployments"),
             Self::PodDisruptionBudget => ("policy", "poddisruptionbudgets"),
             Self::Ingress => ("networking.k8s.io", "ingresses"),
+            Self::NetworkPolicy => ("networking.k8s.io", "networkpolicies"),
+            Self::HttpRoute => ("gateway.networking.k8s.io", "httproutes"),
+            Self::Certificate => ("cert-manager.io", "certificates"),
             Self::ServiceMonitor => ("monitoring.coreos.com", "servicemonitors"),
         };
         let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
@@ -79,7 +97,7 @@ impl ChildKind {
     /// Whether every cluster serves it.
     #[must_use]
     pub fn always_served(self) -> bool {
-        self != Self::ServiceMonitor
+        !Self::OPTIONAL.contains(&self)
     }
 }
 
@@ -124,7 +142,9 @@ impl OwnerKind {
         }
     }
 
-    fn application(self) -> &'static str {
+    /// Value of `app.kubernetes.io/name` of its pods.
+    #[must_use]
+    pub fn application(self) -> &'static str {
         match self {
             Self::Backend => "modelgate-engine",
             Self::Gateway => "modelgate-gateway",
@@ -229,6 +249,15 @@ impl Child<Prepared> {
         }
         drop_nulls(&mut body);
         Self { kind, name, body, state: PhantomData }
+    }
+
+    /// The object with annotations; none makes no difference.
+    #[must_use]
+    pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
+        if let (Some(metadata), false) = (self.body.get_mut("metadata"), annotations.is_empty()) {
+            metadata["annotations"] = json!(annotations);
+        }
+        self
     }
 
     /// The same object as the API server holds it.

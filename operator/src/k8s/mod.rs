@@ -4,6 +4,7 @@ pub mod apply;
 pub mod child;
 pub mod events;
 pub mod managed;
+pub mod network;
 pub mod overrides;
 pub mod pods;
 pub mod quantity;

@@ -143,6 +143,12 @@ pub fn http_probe(path: &str, port: &str, period: u32, failures: u32) -> Value {
     })
 }
 
+/// Whether a ServiceMonitor is wanted.
+#[must_use]
+pub fn is_monitored(spec: Option<&MonitoringSpec>) -> bool {
+    spec.is_none_or(|spec| spec.mode != MonitoringMode::Disabled)
+}
+
 /// The ServiceMonitor of `owner`, unless its spec says `Disabled`. `access` is what a scrape must give besides: members
 /// of the endpoint, or null.
 #[must_use]

@@ -21,8 +21,8 @@ pub async fn apply(
 ) -> Result<Resources<Applied>, Error> {
     let applier = Applier::begin(ctx, owner)?;
     // Without `..`: an object added to Resources cannot be forgotten here.
-    let Resources { service, headless, deployment, monitor } = resources;
-    let keep: BTreeSet<_> = [&service, &headless, &deployment, &monitor]
+    let Resources { service, headless, network_policy, deployment, monitor } = resources;
+    let keep: BTreeSet<_> = [&service, &headless, &network_policy, &deployment, &monitor]
         .into_iter()
         .flatten()
         .map(|child| (child.kind, child.name.clone()))
@@ -30,6 +30,7 @@ pub async fn apply(
     let applied = Resources {
         service: applier.apply_optional(service).await?,
         headless: applier.apply_optional(headless).await?,
+        network_policy: applier.apply_optional(network_policy).await?,
         deployment: applier.apply_optional(deployment).await?,
         monitor: applier.apply_optional(monitor).await?,
     };

@@ -16,8 +16,9 @@ use super::probe::Proof;
 use super::rollout::choice::Choice;
 use super::validate::{Place, ValidatedBackend};
 use crate::args::Render;
-use crate::conditions::{Conditions, Row, Truth};
+use crate::conditions::{Conditions, Row, Truth, monitor_api};
 use crate::k8s::child::Applied;
+use crate::k8s::pods::is_monitored;
 use crate::k8s::rollout::{Rollout, Trouble, trouble};
 
 /// What a reconcile found, in the words of the status.
@@ -37,6 +38,8 @@ pub struct Report {
     pub served: Vec<String>,
     /// How its pods are replaced; absent where there are none.
     pub course: Option<Course>,
+    /// Whether its ServiceMonitor is made; absent where none is wanted.
+    pub monitored: Option<bool>,
 }
 
 /// How pods are replaced, and what is held back.
@@ -73,6 +76,7 @@ impl Report {
             endpoint: None,
             served: Vec::new(),
             course: None,
+            monitored: None,
         }
     }
 
@@ -133,7 +137,12 @@ pub fn report(
         }
         _ => Vec::new(),
     };
-    Report { row, reason, message, rollout, endpoint, served, course: None }
+    let wanted = match &backend.place {
+        Place::Server(server) => is_monitored(server.monitoring.as_ref()),
+        Place::External(_) | Place::Fake => false,
+    };
+    let monitored = wanted.then_some(applied.monitor.is_some());
+    Report { row, reason, message, rollout, endpoint, served, course: None, monitored }
 }
 
 fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
@@ -209,7 +218,7 @@ fn of_server(
 #[must_use]
 pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
     let before = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let Report { row, reason, message, rollout, endpoint, served, course } = &input.report;
+    let Report { row, reason, message, rollout, endpoint, served, course, monitored } = &input.report;
     let mut conditions = Conditions::new(before, input.generation).row(*row, reason, message);
     if let Some(gateways) = &input.routed {
         let (truth, reason, message) = routed(gateways);
@@ -219,6 +228,7 @@ pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
         let (truth, reason, message) = rolled_out(rollout, course);
         conditions = conditions.with(ROLLED_OUT, truth, reason, &message);
     }
+    conditions = monitor_api(conditions, *monitored);
     ModelBackendStatus {
         observed_generation: Some(input.generation),
         phase: Some(phase(*row, reason).into()),

@@ -3,9 +3,9 @@
 use modelgate_api::compile::{Problem, Reason, check_backend};
 use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
 use modelgate_api::v1alpha1::{
-    Accelerator, Devices, Engine, ExternalServer, GoDuration, HfSource, HttpSource, ModelBackendSpec,
-    ModelSpec, MonitoringSpec, Placement, PullSecret, PvcSource, RolloutSpec, RolloutStrategy, Schemaless,
-    Server,
+    Accelerator, BackendPolicy, Devices, Engine, ExternalServer, GoDuration, HfSource, HttpSource,
+    ModelBackendSpec, ModelSpec, MonitoringSpec, Placement, PullSecret, PvcSource, RolloutSpec,
+    RolloutStrategy, Schemaless, Server,
 };
 
 use crate::args::Render;
@@ -48,6 +48,8 @@ pub struct ValidatedServer {
     pub replicas: i32,
     /// Nodes.
     pub placement: Option<Placement>,
+    /// Who may reach the pods.
+    pub network: BackendPolicy,
     /// Monitoring.
     pub monitoring: Option<MonitoringSpec>,
     /// How pods are replaced.
@@ -167,6 +169,7 @@ fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer>
         accelerator,
         replicas: spec.replicas.unwrap_or(1),
         placement: spec.placement.clone(),
+        network: spec.network.as_ref().map(|network| network.policy).unwrap_or_default(),
         monitoring: spec.monitoring.clone(),
         rollout: Replacement::of(spec.rollout.as_ref()),
         pull_secrets: spec.image_pull_secrets.clone(),

@@ -19,12 +19,22 @@ pub async fn apply(
 ) -> Result<Resources<Applied>, Error> {
     let applier = Applier::begin(ctx, owner)?;
     // Without `..`: an object added to Resources cannot be forgotten here.
-    let Resources { service_account, config_map, service, disruption_budget, deployment, ingress, monitor } =
-        resources;
-    let keep: BTreeSet<_> = [&service_account, &config_map, &service, &disruption_budget, &deployment]
+    let Resources {
+        service_account,
+        config_map,
+        service,
+        disruption_budget,
+        deployment,
+        network_policy,
+        ingress,
+        route,
+        public,
+        monitor,
+    } = resources;
+    let always = [&service_account, &config_map, &service, &disruption_budget, &deployment];
+    let keep: BTreeSet<_> = always
         .into_iter()
-        .chain(&ingress)
-        .chain(&monitor)
+        .chain([&network_policy, &ingress, &route, &public, &monitor].into_iter().flatten())
         .map(|child| (child.kind, child.name.clone()))
         .collect();
     let applied = Resources {
@@ -32,8 +42,11 @@ pub async fn apply(
         config_map: applier.apply(config_map).await?,
         service: applier.apply(service).await?,
         disruption_budget: applier.apply(disruption_budget).await?,
+        network_policy: applier.apply_optional(network_policy).await?,
         deployment: applier.apply(deployment).await?,
         ingress: applier.apply_optional(ingress).await?,
+        route: applier.apply_optional(route).await?,
+        public: applier.apply_optional(public).await?,
         monitor: applier.apply_optional(monitor).await?,
     };
     applier.prune(&keep).await?;

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::reflector::ObjectRef;
 use modelgate_api::manifest::Object;
+use modelgate_api::names::gateway_tls;
 use modelgate_api::v1alpha1::ModelBackendSpec;
 
+use super::exposure::Certificate;
 use crate::context::Ctx;
-use crate::k8s::child::{Owner, OwnerKind};
+use crate::k8s::child::{ChildKind, Owner, OwnerKind};
 
 /// What there is around a ModelGateway.
 pub struct References {
@@ -16,6 +20,8 @@ pub struct References {
     pub backends: Vec<Object<ModelBackendSpec>>,
     /// Its pods.
     pub pods: Vec<Arc<Pod>>,
+    /// The certificate of its Ingress.
+    pub certificate: Certificate,
 }
 
 /// Collects them, backends by name: the order must not depend on a hash map's.
@@ -37,5 +43,20 @@ pub fn dereference(ctx: &Ctx, owner: &Owner) -> References {
         })
         .collect();
     backends.sort_by(|left, right| left.name.cmp(&right.name));
-    References { backends, pods: ctx.stores.pods_of(&owner.namespace, OwnerKind::Gateway, &owner.name) }
+    References {
+        backends,
+        pods: ctx.stores.pods_of(&owner.namespace, OwnerKind::Gateway, &owner.name),
+        certificate: certificate(ctx, owner),
+    }
+}
+
+fn certificate(ctx: &Ctx, owner: &Owner) -> Certificate {
+    let key =
+        ObjectRef::<DynamicObject>::new_with(&gateway_tls(&owner.name), ChildKind::Certificate.resource());
+    let store = ctx.stores.children.get(&ChildKind::Certificate);
+    let object = store.and_then(|store| store.get(&key.within(&owner.namespace)));
+    Certificate {
+        api_served: ctx.serves(ChildKind::Certificate),
+        object: object.map(|object| object.data.clone()),
+    }
 }

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod dereference;
+pub mod exposure;
 pub mod nudge;
 pub mod status;
 pub mod validate;

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use modelgate_api::compile::Problem;
 use modelgate_api::conditions::{ACCEPTED, AUTH_RESOLVED, PROGRAMMED, reasons};
 use modelgate_api::contract::GatewayConfig;
-use modelgate_api::names::{gateway_child, service_fqdn};
 use modelgate_api::state::{BackendState, GatewayState};
 use modelgate_api::v1alpha1::{GatewayInstances, ModelGatewayStatus, RouteBackendStatus, RouteStatus};
-use serde_json::Value;
 
 use super::build::Resources;
 use super::dereference::References;
+use super::exposure;
 use super::validate::ValidatedGateway;
 use crate::acknowledge::PodState;
-use crate::conditions::{Conditions, Row, Truth};
+use crate::conditions::{Conditions, Row, Truth, monitor_api};
 use crate::k8s::child::Applied;
+use crate::k8s::pods::is_monitored;
 use crate::k8s::rollout::{Rollout, Trouble, is_ready, trouble};
 
 /// What became of the spec.
@@ -126,11 +126,21 @@ fn applied_status(
     let auth = auth_resolved(&valid.config, &current);
     let routes = routes(&valid.config, &current);
     let (row, reason, message) = overall(&rollout, trouble(pods), &programmed, &routes, &current);
-    let address = addresses(valid, applied);
+    let address = exposure::addresses(valid, applied);
     let summary = match (row, address.first()) {
         (Row::Serving, Some(address)) => format!("serves at {address}"),
         _ => message.clone(),
     };
+    let accepted = "the spec and its backends make a valid configuration";
+    let conditions = conditions
+        .row(row, reason, &message)
+        .with(ACCEPTED, Truth::True, reasons::AS_DESIRED, accepted)
+        .with(PROGRAMMED, programmed.0, programmed.1, &programmed.2)
+        .with(AUTH_RESOLVED, auth.0, auth.1, &auth.2);
+    let certificate = input.live.map(|live| &live.certificate);
+    let conditions = exposure::conditions(conditions, valid, applied, certificate);
+    let monitored = is_monitored(valid.spec.monitoring.as_ref()).then_some(applied.monitor.is_some());
+    let conditions = monitor_api(conditions, monitored);
     let instances = GatewayInstances {
         total: i32::try_from(ready.len()).unwrap_or(i32::MAX),
         programmed: i32::try_from(current.len()).unwrap_or(i32::MAX),
@@ -140,17 +150,7 @@ fn applied_status(
         phase: Some(phase(row).into()),
         summary: Some(summary),
         ready_instances: Some(format!("{}/{}", instances.programmed, rollout.desired)),
-        conditions: conditions
-            .row(row, reason, &message)
-            .with(
-                ACCEPTED,
-                Truth::True,
-                reasons::AS_DESIRED,
-                "the spec and its backends make a valid configuration",
-            )
-            .with(PROGRAMMED, programmed.0, programmed.1, &programmed.2)
-            .with(AUTH_RESOLVED, auth.0, auth.1, &auth.2)
-            .finish(),
+        conditions: conditions.finish(),
         addresses: address,
         instances: Some(instances),
         routes,
@@ -325,23 +325,6 @@ fn sick(routes: &[RouteStatus]) -> Vec<String> {
     let sick = routes.iter().flat_map(|route| &route.backends).filter(|backend| !backend.healthy);
     let named: BTreeSet<_> = sick.map(|backend| format!("{}: {}", backend.name, backend.reason)).collect();
     named.into_iter().collect()
-}
-
-fn addresses(valid: &ValidatedGateway, applied: &Resources<Applied>) -> Vec<String> {
-    let owner = &valid.owner;
-    let mut addresses = Vec::new();
-    if let Some(ingress) = &applied.ingress {
-        let host = valid.spec.expose.as_ref().and_then(|expose| expose.host.clone());
-        let assigned = ingress.body.pointer("/status/loadBalancer/ingress/0");
-        let assigned = assigned
-            .and_then(|first| first.get("hostname").or_else(|| first.get("ip")))
-            .and_then(Value::as_str);
-        addresses.extend(host.or_else(|| assigned.map(str::to_owned)).map(|host| format!("http://{host}")));
-    }
-    // `.svc` without the cluster's domain resolves in every pod, whatever the domain is.
-    let host = service_fqdn(&gateway_child(&owner.name), &owner.namespace, "");
-    addresses.push(format!("http://{}:{}", host.trim_end_matches('.'), valid.config.http_port));
-    addresses
 }
 
 /// Why pods are being replaced, as far as it can be told: a Secret that some pod does not mount.

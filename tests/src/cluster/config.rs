@@ -12,6 +12,9 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+# Of reads only the operator's are logged, so that its rights can be compared with what it used.
+- level: Metadata
+  users: ['system:serviceaccount:modelgate-system:modelgate-operator']
 - level: None
   verbs: [get, list, watch]
 - level: None

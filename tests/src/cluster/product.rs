@@ -39,6 +39,8 @@ impl Cluster {
                 "--namespace",
                 NAMESPACE,
                 "--create-namespace",
+                // Definitions that were applied by hand before.
+                "--take-ownership",
                 "--set=monitoring.labels.prometheus=main",
                 "--wait",
                 "--timeout",

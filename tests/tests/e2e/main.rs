@@ -2,9 +2,10 @@
 //! small model, and our own images installed by Helm. `make test-cluster` builds what it needs and runs it.
 //!
 //! Each module works in namespaces of its own, so any of them can be run alone. The tests share one cluster and run one
-//! after another in the order of their names; `uninstall` takes the product away and so stands last.
+//! after another in the order of their names; `uninstall` takes the product away, `unused_rights` looks back on the whole run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admission;
 mod contract;
 mod crds;
 mod examples;
@@ -13,9 +14,11 @@ mod gpu;
 mod leader;
 mod main_job;
 mod mistakes;
+mod optional_apis;
 mod restore;
 mod rolling;
 mod standalone;
 mod traffic;
 mod uninstall;
+mod unused_rights;
 mod world;

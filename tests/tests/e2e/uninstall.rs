@@ -16,7 +16,7 @@ fn deleting_everything_leaves_nothing() {
     cluster
         .kubectl(&["delete", "mbe,mgw", "--all", "--namespace", NAMESPACE, "--wait", "--timeout=60s"])
         .unwrap();
-    let kinds = "deployments,services,configmaps,serviceaccounts,poddisruptionbudgets,ingresses,servicemonitors,pods,replicasets";
+    let kinds = "deployments,services,configmaps,serviceaccounts,poddisruptionbudgets,ingresses,networkpolicies,servicemonitors,pods,replicasets";
     wait_until(PATIENCE, "no child left", || {
         let selector = "--selector=app.kubernetes.io/managed-by=modelgate-operator";
         let left = cluster.kubectl(&["get", kinds, "--namespace", NAMESPACE, selector, "--output=name"])?;
@@ -29,7 +29,7 @@ fn deleting_everything_leaves_nothing() {
         .unwrap();
     let selector = format!("--selector=app.kubernetes.io/instance={RELEASE}");
     wait_until(PATIENCE, "nothing of the chart", || {
-        let kinds = "deployments,services,serviceaccounts,clusterroles,clusterrolebindings,roles,rolebindings,poddisruptionbudgets,servicemonitors,pods";
+        let kinds = "deployments,services,serviceaccounts,clusterroles,clusterrolebindings,roles,rolebindings,poddisruptionbudgets,servicemonitors,pods,validatingadmissionpolicies,validatingadmissionpolicybindings";
         let left = cluster.kubectl(&["get", kinds, "--all-namespaces", &selector, "--output=name"])?;
         ensure!(left.trim().is_empty(), "{left}");
         Ok(())

@@ -18,12 +18,13 @@ pub use testkit::cluster::product::{NAMESPACE as OPERATOR_NAMESPACE, RELEASE};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the operator makes for a ModelGateway `code` that is not exposed.
-pub const GATEWAY_CHILDREN: [&str; 6] = [
+pub const GATEWAY_CHILDREN: [&str; 7] = [
     "configmap/code-gateway",
     "deployment/code-gateway",
     "service/code-gateway",
     "serviceaccount/code-gateway",
     "poddisruptionbudget/code-gateway",
+    "networkpolicy/code-gateway",
     "servicemonitor/code-gateway",
 ];
 

@@ -5,6 +5,7 @@ mod devices;
 mod embedded;
 mod engine;
 pub mod facts;
+mod network;
 mod program;
 mod service;
 
@@ -24,6 +25,8 @@ pub struct Resources<S> {
     pub service: Option<Child<S>>,
     /// One address for each pod.
     pub headless: Option<Child<S>>,
+    /// Who may reach the pods.
+    pub network_policy: Option<Child<S>>,
     /// The engine.
     pub deployment: Option<Child<S>>,
     /// Tells Prometheus.
@@ -34,7 +37,13 @@ pub struct Resources<S> {
 #[must_use]
 pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared> {
     let Place::Server(server) = &backend.place else {
-        return Resources { service: None, headless: None, deployment: None, monitor: None };
+        return Resources {
+            service: None,
+            headless: None,
+            network_policy: None,
+            deployment: None,
+            monitor: None,
+        };
     };
     let owner = &backend.owner;
     let known = facts::facts(server.server.engine);
@@ -52,6 +61,7 @@ pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared>
     Resources {
         service: Some(service::service(owner, server.port, metrics.as_ref())),
         headless: Some(service::headless(owner, server.port)),
+        network_policy: network::policy(owner, server, metrics.as_ref(), render),
         deployment: Some(engine.deployment(owner, server, render)),
         monitor: pods::monitor(
             owner,

@@ -2,6 +2,7 @@
 
 mod deployment;
 mod expose;
+mod network;
 mod small;
 
 use modelgate_api::names::gateway_child;
@@ -24,8 +25,14 @@ pub struct Resources<S> {
     pub disruption_budget: Child<S>,
     /// The gateway.
     pub deployment: Child<S>,
+    /// Who may reach the pods.
+    pub network_policy: Option<Child<S>>,
     /// Way in from outside.
     pub ingress: Option<Child<S>>,
+    /// Another.
+    pub route: Option<Child<S>>,
+    /// Another: a Service with the http port alone.
+    pub public: Option<Child<S>>,
     /// Tells Prometheus.
     pub monitor: Option<Child<S>>,
 }
@@ -35,13 +42,17 @@ pub struct Resources<S> {
 pub fn build(gateway: &ValidatedGateway, render: &Render) -> Resources<Prepared> {
     let owner = &gateway.owner;
     let name = gateway_child(&owner.name);
+    let ways = expose::ways(owner, name.clone(), gateway.spec.expose.as_ref(), &gateway.config);
     Resources {
         service_account: small::service_account(owner, name.clone()),
         config_map: small::config_map(owner, name.clone(), &gateway.text),
         service: small::service(owner, name.clone(), &gateway.config),
         disruption_budget: small::disruption_budget(owner, name.clone()),
         deployment: deployment::deployment(gateway, &name, render),
-        ingress: expose::ingress(owner, name.clone(), gateway.spec.expose.as_ref()),
+        network_policy: network::policy(gateway, name.clone(), render),
+        ingress: ways.ingress,
+        route: ways.route,
+        public: ways.public,
         monitor: pods::monitor(
             owner,
             name.clone(),
