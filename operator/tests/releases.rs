@@ -43,6 +43,7 @@ fn render(tag: &str) -> Render {
         image_pull_policy: "IfNotPresent".into(),
         cluster_domain: "cluster.local".into(),
         monitor_labels: BTreeMap::from([("release".into(), "prometheus".into())]),
+        ..Render::default()
     }
 }
 

@@ -46,10 +46,11 @@ pub fn observe(ctx: &Ctx, owner: &Owner, resources: Resources<Prepared>) -> Reso
         let body = live(ctx, owner, child.kind, &child.name)?;
         Some(child.applied(body))
     };
-    let Resources { service, headless, deployment, monitor } = resources;
+    let Resources { service, headless, network_policy, deployment, monitor } = resources;
     Resources {
         service: live(service),
         headless: live(headless),
+        network_policy: live(network_policy),
         deployment: live(deployment),
         monitor: live(monitor),
     }
