@@ -1,8 +1,6 @@
 //! Whether a request that is understood may go on: the models of its API key, then the limits. It comes before the first
 //! byte to a backend, and the request's account owns what was reserved until the answer has ended.
 
-use serde::Deserialize;
-
 use super::parse::OpenAiCall;
 use crate::complete::{Order, PromptOverride};
 use crate::config::snapshot::{Route, Snapshot};
@@ -27,8 +25,8 @@ pub async fn pass_through(
     record: &mut Record,
 ) -> Result<(), GatewayError> {
     let model = call.head.model.as_ref();
-    let tokens =
-        if snapshot.limits.counts_tokens() { estimate(call.body.len(), answer_of(&call.body)) } else { 0 };
+    let answer = call.head.max_tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    let tokens = if snapshot.limits.counts_tokens() { estimate(call.body.len(), answer) } else { 0 };
     admit(snapshot, route, model, project, tokens, record).await
 }
 
@@ -72,17 +70,6 @@ pub(crate) async fn completion(
 fn estimate(bytes: usize, answer: Option<u32>) -> u32 {
     let prompt = u32::try_from(bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
     prompt.saturating_add(answer.unwrap_or(ANSWER_TOKENS))
-}
-
-/// What the body allows the answer, without building the document.
-fn answer_of(body: &[u8]) -> Option<u32> {
-    #[derive(Deserialize)]
-    struct Answer {
-        max_tokens: Option<u32>,
-        max_completion_tokens: Option<u32>,
-    }
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    answer.max_completion_tokens.or(answer.max_tokens)
 }
 
 async fn admit(

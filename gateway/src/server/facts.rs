@@ -62,6 +62,21 @@ impl Phase {
             Self::Postprocess => "postprocess",
         }
     }
+
+    /// Its name in the access log.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Auth => "auth_s",
+            Self::Read => "read_s",
+            Self::Route => "route_s",
+            Self::Queue => "queue_s",
+            Self::Prompt => "prompt_s",
+            Self::FirstByte => "first_byte_s",
+            Self::Answer => "answer_s",
+            Self::Postprocess => "postprocess_s",
+        }
+    }
 }
 
 /// Times of the phases.

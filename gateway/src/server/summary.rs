@@ -128,13 +128,17 @@ impl Summary {
         self.backend.is_some().then(|| self.phases.of(Phase::FirstByte) + self.phases.of(Phase::Answer))
     }
 
-    /// The fields of the access log, in their order, under the names that GitLab's gateway gives them.
+    /// The fields of the access log that have a value, in their order, under the names that GitLab's gateway gives them.
     #[must_use]
-    pub fn access(&self) -> Map<String, Value> {
+    pub fn access(&self) -> Vec<(&'static str, Value)> {
         let facts = &self.facts;
         let host = self.told.host.as_deref().unwrap_or_default();
-        let mut fields = Map::new();
-        let mut put = |name: &str, value: Value| fields.insert(name.into(), value);
+        let mut fields = Vec::with_capacity(32);
+        let mut put = |name, value: Value| {
+            if !value.is_null() {
+                fields.push((name, value));
+            }
+        };
         put("url", json!(format!("http://{host}{}", self.path)));
         put("path", json!(self.path));
         put("handler", json!(self.handler.as_str()));
@@ -153,7 +157,7 @@ impl Summary {
         put("inference_duration_s", seconds(self.inference()));
         put("first_piece_s", seconds(self.first_piece));
         for (phase, spent) in self.phases.iter().filter(|(phase, _)| *phase != Phase::Auth) {
-            put(&format!("{}_s", phase.as_str()), seconds(Some(spent)));
+            put(phase.field(), seconds(Some(spent)));
         }
         put("user_agent", json!(self.told.user_agent));
         put("gitlab_instance_id", json!(self.told.instance_id));
@@ -187,7 +191,6 @@ impl Summary {
         put("attempts", json!((facts.attempts.len() > 1).then_some(facts.attempts.len())));
         put("input_tokens", json!(self.usage.map(|usage| usage.prompt_tokens)));
         put("output_tokens", json!(self.usage.map(|usage| usage.completion_tokens)));
-        fields.retain(|_, value| !value.is_null());
         fields
     }
 

@@ -1,8 +1,11 @@
 //! The access log's line: JSON for machines, one line of names and values for people.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde::Serializer;
+use serde::ser::SerializeMap;
+use serde_json::Value;
 
 use super::sink::Line;
 use super::time::rfc3339;
@@ -19,54 +22,54 @@ pub(super) struct Access {
 
 impl Line for Access {
     fn append(&self, to: &mut Vec<u8>) {
-        match self.format {
-            LogFormat::Json => {
-                let mut line = Map::new();
-                line.insert("timestamp".into(), rfc3339(self.summary.time).into());
-                line.insert("level".into(), self.level.as_str().into());
-                line.insert("target".into(), "access".into());
-                line.insert("logger".into(), "api.access".into());
-                line.insert("message".into(), "request".into());
-                line.insert("type".into(), "mlops".into());
-                line.insert("stage".into(), "main".into());
-                line.append(&mut self.summary.access());
-                // Serialising a map of plain values does not fail.
-                let _infallible = serde_json::to_writer(&mut *to, &line);
-            }
-            LogFormat::Text => to.extend_from_slice(self.text().as_bytes()),
-        }
+        // Serialising plain values, and writing to memory, do not fail.
+        let _infallible = match self.format {
+            LogFormat::Json => self.json(to),
+            LogFormat::Text => self.text(to).map_err(serde_json::Error::io),
+        };
         to.push(b'\n');
     }
 }
 
 impl Access {
-    fn text(&self) -> String {
+    fn json(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut serializer = serde_json::Serializer::new(to);
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("timestamp", &rfc3339(self.summary.time))?;
+        line.serialize_entry("level", self.level.as_str())?;
+        line.serialize_entry("target", "access")?;
+        line.serialize_entry("logger", "api.access")?;
+        line.serialize_entry("message", "request")?;
+        line.serialize_entry("type", "mlops")?;
+        line.serialize_entry("stage", "main")?;
+        for (name, value) in self.summary.access() {
+            line.serialize_entry(name, &value)?;
+        }
+        line.end()
+    }
+
+    fn text(&self, to: &mut Vec<u8>) -> std::io::Result<()> {
         let request = &self.summary;
         let (time, level) = (rfc3339(request.time), self.level.as_str());
-        let mut text = format!(
-            "{time} {level:>5} access: {} {} {} {}",
-            request.method,
-            request.path,
-            request.status,
-            request.outcome.as_str()
-        );
+        let (method, path, outcome) = (&request.method, &request.path, request.outcome.as_str());
+        write!(to, "{time} {level:>5} access: {method} {path} {} {outcome}", request.status)?;
         for (name, value) in request.access() {
             if matches!(
-                &*name,
+                name,
                 "url" | "path" | "status_code" | "method" | "outcome" | "handler" | "client_port"
             ) {
                 continue;
             }
-            text += &match value {
-                Value::String(word)
-                    if !word.is_empty()
-                        && word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') =>
-                {
-                    format!(" {name}={word}")
-                }
-                other => format!(" {name}={other}"),
-            };
+            match value {
+                Value::String(word) if is_word(&word) => write!(to, " {name}={word}")?,
+                other => write!(to, " {name}={other}")?,
+            }
         }
-        text
+        Ok(())
     }
+}
+
+/// Whether a value needs no quotes.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Lines that may wait.
 const QUEUE: usize = 16 * 1024;
+/// Lines are written together: a thread that is woken for each of them costs more than making the line.
+const GATHER: Duration = Duration::from_millis(5);
 /// How often the file's name is looked at, and how long flushing waits.
 const LOOK: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(5);
@@ -122,6 +124,10 @@ impl Writer {
         loop {
             match lines.recv_timeout(LOOK) {
                 Ok(item) => {
+                    self.follow_rotation();
+                    if matches!(item, Item::Line(_)) {
+                        std::thread::sleep(GATHER);
+                    }
                     self.take(item, &mut text);
                     while let Ok(item) = lines.try_recv() {
                         self.take(item, &mut text);
@@ -138,7 +144,6 @@ impl Writer {
     fn take(&mut self, item: Item, text: &mut Vec<u8>) {
         match item {
             Item::Line(line) => {
-                self.follow_rotation();
                 text.clear();
                 line.append(text);
                 let _lost = self.to.write_all(text);

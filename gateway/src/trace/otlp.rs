@@ -40,7 +40,7 @@ fn scope() -> Value {
 }
 
 fn log(request: &Summary) -> Value {
-    let Value::Object(fields) = usage::record(request) else { return Value::Null };
+    let Ok(Value::Object(fields)) = serde_json::to_value(usage::record(request)) else { return Value::Null };
     let attributes: Vec<Value> = fields
         .iter()
         .filter(|(_, value)| !value.is_null())
