@@ -24,6 +24,8 @@ TAG ?=
 # Registry (with organisation) of our images.
 IMAGE_REGISTRY ?=
 CONFIRM ?=
+# 1: `bench` only shows that everything works, in half a minute, and writes nothing.
+SMOKE ?=
 
 DENY_VERSION := 0.20.2
 CACHE := $(or $(MODELGATE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/modelgate,$(HOME)/.cache/modelgate))
@@ -33,11 +35,11 @@ RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE)
 	$(if $(API_PORT),--api-port '$(API_PORT)') $(if $(GATEWAY_PORT),--gateway-port '$(GATEWAY_PORT)') \
 	$(if $(PROMETHEUS_PORT),--prometheus-port '$(PROMETHEUS_PORT)')
 
-.PHONY: runner help try manifests deploy images dist develop-local fmt lint deny check crds run tools model test-model cluster-up cluster-down cluster-status test-cluster test test-full clean-cache
+.PHONY: runner help try manifests deploy images dist develop-local fmt lint deny check crds run tools model test-model cluster-up cluster-down cluster-status test-cluster test test-full bench clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME ENV=NAME TAG=TAG CONFIRM=1"
+	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME ENV=NAME TAG=TAG CONFIRM=1 SMOKE=1"
 
 try: ## Gateway with canned answers, or with MODEL=FILE.gguf; no root, no Kubernetes
 	@MODEL='$(MODEL)' GATEWAY_PORT='$(GATEWAY_PORT)' .ci/try
@@ -120,6 +122,10 @@ test: tools check test-model test-cluster ## Everything that must pass before a 
 
 test-full: ## Suites that run longer or need more than `test`: SUITE=NAME
 	@.ci/test-full '$(SUITE)'
+
+bench: ## What the gateway costs beside a bare pass-through, HAProxy and sglang-router: docs/performance.md; loopback only
+	cargo build --locked --release -p modelgate-gateway -p loadbench
+	target/release/loadbench run $(if $(SMOKE),--smoke)
 
 clean-cache: runner ## Empty the cache of built tools and fetched models
 	@$(TESTKIT) clean-cache

@@ -11,6 +11,7 @@ use crate::error::AuthFailure;
 use crate::gitlab::SuggestionSeries;
 use crate::routing::series::Families;
 use crate::series::HttpSeries;
+use crate::server::facts::{Phase, Phases};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,11 @@ const FIRST_TOKEN_BUCKETS: [f64; 19] = [
     30.0,
 ];
 
+// From what a lookup takes to what a model does.
+const PHASE_BUCKETS: [f64; 14] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0,
+];
+
 /// The families of requests to backends.
 pub(crate) struct PerBackend {
     pub(crate) requests: IntCounterVec,
@@ -148,6 +154,7 @@ pub struct Metrics {
     pub(crate) per_backend: PerBackend,
     /// Per handler and status, resolved when first seen.
     pub http: HttpSeries,
+    phases: [Histogram; Phase::ALL.len()],
     auth_failures: IntCounterVec,
     /// Whether the newest configuration is in force.
     pub reload_successful: IntGauge,
@@ -245,6 +252,7 @@ impl Metrics {
             lines_dropped: ["log", "usage"].map(|log| dropped.with_label_values(&[log])),
             per_backend: PerBackend::new(&registry)?,
             http: HttpSeries::new(requests, duration),
+            phases: phases(&registry)?,
             auth_failures,
             reload_successful: register(&registry, IntGauge::new(reload.0, reload.1)?)?,
             config_info: gauges(&registry, info, &["hash"])?,
@@ -267,6 +275,15 @@ impl Metrics {
             tracing::warn!(error = %error, "process metrics are not available");
         }
         self
+    }
+
+    /// Counts where the time of a request for a model went.
+    pub fn observe_phases(&self, phases: &Phases) {
+        for (phase, spent) in phases.iter() {
+            if let Some(histogram) = self.phases.get(phase as usize) {
+                histogram.observe(spent.as_secs_f64());
+            }
+        }
     }
 
     /// Counts a caller that was not let in.
@@ -297,6 +314,12 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn phases(registry: &Registry) -> Made<[Histogram; Phase::ALL.len()]> {
+    let name = ("modelgate_request_phase_seconds", "Time of requests for a model by where it went.");
+    let family = histograms(registry, name, &["phase"], &PHASE_BUCKETS)?;
+    Ok(Phase::ALL.map(|phase| family.with_label_values(&[phase.as_str()])))
 }
 
 fn suggestions(registry: &Registry) -> Made<SuggestionSeries> {

@@ -128,3 +128,24 @@ async fn an_experiment_shows_the_model_no_more_than_the_rest_of_the_function() {
         assert_eq!(prompt.contains("next_one"), sees_the_next, "{scope}: {prompt}");
     }
 }
+
+#[tokio::test]
+async fn complaint_19_a_suffix_reaches_a_model_that_fills_in_on_a_server_that_takes_none() {
+    let upstream = answering("a + b").await;
+    let gateway = Gateway::start(&model(&upstream.url(), "Qwen2.5-Coder-7B", "")).await;
+    let ask = |suffix: &str| {
+        json!({"model": "Qwen2.5-Coder-7B", "prompt": "return (", "suffix": suffix, "max_tokens": 9, "own": 1}).to_string()
+    };
+    let answer = gateway.post("/v1/completions", &ask(")\n")).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["choices"][0]["text"]), (200, &json!("a + b")));
+    let body = asked(&upstream);
+    assert_eq!(body["prompt"], "<|fim_prefix|>return (<|fim_suffix|>)\n<|fim_middle|>");
+    assert_eq!((&body["suffix"], &body["max_tokens"], &body["own"]), (&json!(null), &json!(9), &json!(1)));
+    assert!(!body["stop"].as_array().unwrap().is_empty(), "{body}");
+    // Without one, and for a model of which nothing is known, the request is the client's own.
+    gateway.post("/v1/completions", &ask("")).await;
+    assert_eq!((&asked(&upstream)["prompt"], &asked(&upstream)["stop"]), (&json!("return ("), &json!(null)));
+    let gateway = Gateway::start(&model(&upstream.url(), "some-model", "")).await;
+    gateway.post("/v1/completions", &ask(")").replace("Qwen2.5-Coder-7B", "some-model")).await;
+    assert_eq!((&asked(&upstream)["prompt"], &asked(&upstream)["suffix"]), (&json!("return ("), &json!(")")));
+}

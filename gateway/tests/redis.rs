@@ -212,3 +212,86 @@ async fn until_up(gateway: &Gateway) {
     }
     panic!("Redis was not found again");
 }
+
+/// Three pods that come one after another use one budget: each finds what the others used, adds nothing of its own, and
+/// settles every request once. `false` when Redis was late, so that pods counted by themselves.
+async fn budget_of_three_pods(server: &Server, url: &str, project: &str) -> bool {
+    const LIMIT: f64 = 600.0;
+    let limits = "  limits: [{name: budget, by: Project, tokensPerMinute: 600}]\n  cache: {store: Redis, redis: {secretRef: {name: redis}}}\n";
+    let yaml = support::config(&[url], limits);
+    let ask = r#"{"model":"alias","max_tokens":40,"prompt":"x"}"#;
+    let estimate = f64::from(u32::try_from(ask.len() / 3).unwrap() + 40);
+    let send = async |pod: &Gateway, project: &str| {
+        pod.send(Method::POST, "/v1/completions", &[("openai-project", project)], ask).await
+    };
+    let mut pods: Vec<Gateway> = Vec::new();
+    let mut used = 0.0;
+    let mut began = None;
+    for number in 0..3 {
+        let pod = Gateway::start(&yaml).await;
+        connect(&pod, server);
+        for _ in 0..100 {
+            send(&pod, &format!("{project}-{number}")).await;
+            if pod.metrics().await.contains("\nmodelgate_limit_store_up 1") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pods.push(pod);
+        let began = *began.get_or_insert_with(Instant::now);
+        let late = store_failures(&pods.iter().collect::<Vec<_>>()).await;
+        for turn in 0..6 {
+            if turn == 5 {
+                // Accounts are settled just after an answer's last byte.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let answer = send(&pods[turn % pods.len()], project).await;
+            if store_failures(&pods.iter().collect::<Vec<_>>()).await != late {
+                return false;
+            }
+            assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+            let told: f64 = answer.header("x-ratelimit-remaining-tokens").parse().unwrap();
+            // Without what this one reserved.
+            let left = told + estimate;
+            let refilled = began.elapsed().as_secs_f64() * LIMIT / 60.0;
+            assert!(left <= LIMIT - used + refilled + 2.0, "{left} left after {used}; {refilled} came back");
+            assert!(turn < 5 || left >= LIMIT - used - 2.0, "{left} left after {used}");
+            used += 20.0;
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn complaint_11_a_budget_does_not_drift_when_pods_come_and_each_request_is_settled_once() {
+    let server = Server::start().await;
+    let usage = r#"{"choices":[{"index":0,"text":"x","finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":15}}"#;
+    let upstream = support::Upstream::start(move |_| support::json(usage)).await;
+    for attempt in 0..10 {
+        if budget_of_three_pods(&server, &upstream.url(), &format!("p{attempt}")).await {
+            return;
+        }
+    }
+    panic!("Redis was late ten times");
+}
+
+#[tokio::test]
+async fn complaint_18_a_store_that_never_answers_delays_nobody_for_long() {
+    // Takes connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = silent.local_addr().unwrap();
+    let gateway = Gateway::start(&yaml("{name: many, by: Project, requestsPerMinute: 1000}")).await;
+    let folder = gateway.folder.path().join("secrets/redis");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("url"), format!("redis://:secret@{at}")).unwrap();
+    let began = Instant::now();
+    let at_once = futures::future::join_all((0..20).map(|_| status(&gateway))).await;
+    assert!(at_once.iter().all(|status| *status == 200), "{at_once:?}");
+    for _ in 0..40 {
+        assert_eq!(status(&gateway).await, 200);
+    }
+    // Those that ask wait for 100 ms, and while the store is gone only one in a second asks; others of its kind wait for
+    // 30 s each.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    gateway.until_metric("\nmodelgate_limit_store_up 0").await;
+}

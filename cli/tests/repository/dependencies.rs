@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
 /// Our packages, and which of ours each may depend on in its own code (tests apart).
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("modelgate-api", &[]),
     ("modelgate-operator", &["modelgate-api"]),
     ("modelgate-completion", &[]),
@@ -16,6 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("modelgate-gpu", &[]),
     ("modelgate", &[]),
     ("testkit", &[]),
+    ("loadbench", &["testkit"]),
 ];
 /// What our tests may use besides.
 const TESTS_MAY_IMPORT: [(&str, &[&str]); 3] = [

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod complaints;
 mod dependencies;
 mod documentation;
 mod files;
@@ -11,7 +12,8 @@ mod files;
 use std::path::{Path, PathBuf};
 
 /// Folders of the workspace's crates.
-const CRATES: [&str; 8] = ["api", "operator", "completion", "gateway", "engine", "gpu", "cli", "tests"];
+const CRATES: [&str; 9] =
+    ["api", "operator", "completion", "gateway", "engine", "gpu", "cli", "tests", "tests/bench"];
 /// Folders that are no part of the sources: built, generated, or a user's own.
 const SKIPPED: [&str; 4] = ["target", ".git", ".cluster", "node_modules"];
 

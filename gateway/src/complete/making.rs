@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::order::Order;
 use crate::backend::Backend;
-use crate::dialect::{File, Message, Prompt};
+use crate::dialect::{Dialect, File, Message, Prompt};
 
 /// Window of a model whose `contextLength` is not given: that of the model of 2023.
 pub(crate) const DEFAULT_WINDOW: u32 = 2048;
@@ -143,6 +143,15 @@ impl Kind {
         let max_tokens = u32::try_from(built.max_tokens).unwrap_or(order.max_tokens);
         Some(Asked { prompt, stops, max_tokens, is_line: built.shape == Shape::Line, specials })
     }
+}
+
+/// The family whose template puts two texts together for this backend's model; `None` where its server does that by itself,
+/// or where nothing is known of the model.
+pub(crate) fn template_of(backend: &Backend) -> Option<&'static Family> {
+    let kind = Kind::of(backend)?;
+    // llama.cpp takes two texts at a path of its own, and reads no suffix at OpenAI's.
+    let takes_suffix = kind.infill && !matches!(*backend.dialect(), Dialect::LlamaCpp);
+    kind.family.filter(|_| !takes_suffix && backend.abilities().raw)
 }
 
 /// The family of this name in the resources.

@@ -41,7 +41,7 @@ use latest::Newest;
 use measure::Reuse;
 
 pub use identify::identify;
-pub(crate) use making::{DEFAULT_WINDOW, Made};
+pub(crate) use making::{DEFAULT_WINDOW, Made, template_of};
 pub use measure::Measures;
 pub(crate) use order::Order;
 pub use progress::{Phase, Progress};

@@ -2,6 +2,7 @@
 //! model's name is spliced in, and everything else reaches the backend byte for byte.
 
 pub mod generate;
+pub mod infill;
 
 use std::ops::Range;
 
@@ -60,6 +61,8 @@ pub struct Head {
     pub max_tokens: Option<u64>,
     /// Where the prompt, the messages or the input begin.
     pub prompt: Option<usize>,
+    /// Where the texts stand between which the answer belongs, when it asks for that.
+    pub infill: Option<Box<infill::Spans>>,
 }
 
 /// Finds the head of a body in one pass, checking on the way that all of it is JSON.
@@ -85,6 +88,10 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
         messages: Option<&'a RawValue>,
         #[serde(borrow)]
         input: Option<&'a RawValue>,
+        #[serde(borrow)]
+        suffix: Option<&'a RawValue>,
+        #[serde(borrow)]
+        stop: Option<&'a RawValue>,
     }
     let bad = |why: String| GatewayError::BadRequest(why);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
@@ -108,6 +115,12 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
     }
     let place = |raw: &str| raw.as_ptr().addr() - text.as_ptr().addr();
     let start = place(raw);
+    let text_at = |raw: &RawValue| {
+        let at = place(raw.get());
+        (raw.get().len() > 2 && raw.get().starts_with('"')).then(|| at..at + raw.get().len())
+    };
+    let infill = members.prompt.and_then(text_at).zip(members.suffix.and_then(text_at));
+    let has_stop = members.stop.is_some_and(|stop| stop.get() != "null");
     let longest = members.max_completion_tokens.or(members.max_tokens);
     Ok(Head {
         model,
@@ -116,11 +129,12 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
         has_stream_options: members.stream_options.is_some(),
         max_tokens: longest.and_then(|longest| longest.get().parse().ok()),
         prompt: members.prompt.or(members.messages).or(members.input).map(|prompt| place(prompt.get())),
+        infill: infill.map(|(prompt, suffix)| Box::new(infill::Spans { prompt, suffix, has_stop })),
     })
 }
 
 /// Asks for the usage of a stream; put behind the model's name.
-const USAGE: &str = ",\"stream_options\":{\"include_usage\":true}";
+pub(super) const USAGE: &str = ",\"stream_options\":{\"include_usage\":true}";
 
 /// The same with the wish that a stream tells its usage added.
 #[must_use]

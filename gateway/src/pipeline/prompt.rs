@@ -115,12 +115,18 @@ impl Rendered {
         match &self.content {
             Content::Spliced { body, head } => {
                 let model = dialect.openai_model(&backend.config.model);
-                let body = if self.asks_for_usage(backend) {
-                    openai::with_model_and_usage(body, &head.span, &model)
-                } else {
-                    openai::with_model(body, &head.span, &model)
+                let usage = self.asks_for_usage(backend);
+                let in_template =
+                    head.infill.as_ref().filter(|_| self.api == Api::Completions).and_then(|spans| {
+                        let family = complete::template_of(backend)?;
+                        let wish = (model.as_str(), backend.abilities().stops, usage);
+                        openai::infill::in_template(body, head, spans, family, wish)
+                    });
+                let body = match in_template {
+                    Some(body) => RequestBody::whole(body),
+                    None if usage => RequestBody::new(openai::with_model_and_usage(body, &head.span, &model)),
+                    None => RequestBody::new(openai::with_model(body, &head.span, &model)),
                 };
-                let body = RequestBody::new(body);
                 backend.request(endpoint, self.api, body, &self.headers)
             }
             Content::Generation(asking) => {

@@ -292,6 +292,7 @@ impl Record {
         if let Some(operation) = self.operation {
             let series = self.backend.as_ref().map_or(&*self.nobody, |backend| &backend.series);
             series.observe(operation, outcome, took);
+            self.metrics.observe_phases(&self.phases);
             if let Some(usage) = self.usage {
                 series.input_tokens.inc_by(usage.prompt_tokens);
                 series.output_tokens.inc_by(usage.completion_tokens);
