@@ -133,12 +133,8 @@ impl Summary {
     pub fn access(&self) -> Vec<(&'static str, Value)> {
         let facts = &self.facts;
         let host = self.told.host.as_deref().unwrap_or_default();
-        let mut fields = Vec::with_capacity(32);
-        let mut put = |name, value: Value| {
-            if !value.is_null() {
-                fields.push((name, value));
-            }
-        };
+        let mut fields = Vec::with_capacity(64);
+        let mut put = |name, value: Value| fields.push((name, value));
         put("url", json!(format!("http://{host}{}", self.path)));
         put("path", json!(self.path));
         put("handler", json!(self.handler.as_str()));
@@ -191,6 +187,7 @@ impl Summary {
         put("attempts", json!((facts.attempts.len() > 1).then_some(facts.attempts.len())));
         put("input_tokens", json!(self.usage.map(|usage| usage.prompt_tokens)));
         put("output_tokens", json!(self.usage.map(|usage| usage.completion_tokens)));
+        fields.retain(|(_, value)| !value.is_null());
         fields
     }
 
