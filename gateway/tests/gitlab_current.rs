@@ -203,3 +203,81 @@ async fn a_generation_has_a_limit_of_its_own() {
         }
     }
 }
+
+/// What GitLab's own gateway of today answers, where the user wants errors shown; else nothing that makes an editor switch
+/// itself off. Every route of completions, and streams before they have begun.
+#[tokio::test]
+async fn a_busy_or_failing_model_is_429_or_503_where_errors_are_shown_and_no_choice_elsewhere() {
+    let busy = r#"{"detail":"Too many requests. Please try again later."}"#;
+    let failed = r#"{"detail":"Inference failed"}"#;
+    let components = json!({"prompt_components": [{"type": "code_editor_completion", "payload": file()}]});
+    let plain = json!({"current_file": file()});
+    let mut streamed = plain.clone();
+    streamed["stream"] = json!(true);
+    let routes = [
+        ("/v2/completions", &plain),
+        ("/v2/code/completions", &streamed),
+        ("/v2/code/generations", &plain),
+        ("/v3/code/completions", &components),
+        ("/v4/code/suggestions", &components),
+    ];
+    for (fault, pause, status, told, outcome, body) in [
+        (429, "20", 429, "20", "client_error", busy),
+        (503, "", 503, "1", "upstream_error", failed),
+        (500, "", 503, "1", "upstream_error", failed),
+    ] {
+        let upstream = Upstream::start(move |_| {
+            let mut response = support::with_status(StatusCode::from_u16(fault).unwrap(), "{}");
+            if !pause.is_empty() {
+                response.headers_mut().insert("retry-after", pause.parse().unwrap());
+            }
+            response
+        })
+        .await;
+        for (path, ask) in routes {
+            let yaml = config(&[&upstream.url()], "  completion: {onUnavailable: Error}\n");
+            let gateway = Gateway::start(&yaml).await;
+            let answer = gateway.post(path, &ask.to_string()).await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (status, body), "{path} {fault}");
+            assert_eq!(answer.header("retry-after"), told, "{path} {fault}");
+            assert_eq!(answer.header("x-modelgate-outcome"), outcome, "{path} {fault}");
+            let gateway = Gateway::start(&config(&[&upstream.url()], "")).await;
+            let answer = gateway.post(path, &ask.to_string()).await;
+            assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (200, ""), "{path} {fault}");
+            assert_eq!(answer.header("x-modelgate-outcome"), outcome, "{path} {fault}");
+            if ask["stream"] == json!(true) {
+                assert_eq!(answer.text, "", "{path} {fault}");
+            } else {
+                assert_eq!(answer.json()["choices"], json!([]), "{path} {fault}");
+            }
+        }
+    }
+}
+
+/// A manual trigger asks for up to four: one request to the model, doubles told once, what parses first.
+#[tokio::test]
+async fn several_choices_are_asked_for_at_once_and_ranked() {
+    let upstream = Upstream::start(|_| {
+        let texts = ["return (1", "return one", "return one", "return one + two"];
+        let choices: Vec<Value> = (0..)
+            .zip(texts)
+            .map(|(index, text): (u32, &str)| json!({"index": index, "text": text, "finish_reason": "stop"}))
+            .collect();
+        support::json(&json!({"choices": choices}).to_string())
+    })
+    .await;
+    let gateway = Gateway::start(&config(&[&upstream.url()], "")).await;
+    let body = json!({"current_file": file(), "choices_count": 9});
+    let answer = gateway.post("/v2/code/completions", &body.to_string()).await;
+    let sent: Value = serde_json::from_str(&upstream.last().body).unwrap();
+    assert_eq!((sent["n"].as_u64(), upstream.count()), (Some(4), 1), "four are the most");
+    let choices = answer.json()["choices"].clone();
+    let told: Vec<(u64, &str)> = choices
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| (choice["index"].as_u64().unwrap(), choice["text"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told.get(..2), Some(&[(0, "return one + two"), (1, "return one")][..]), "{told:?}");
+    assert!(told.len() <= 3, "doubles are told once: {told:?}");
+}

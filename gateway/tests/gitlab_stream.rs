@@ -67,7 +67,12 @@ fn body(path: &str, above: &str) -> String {
 
 /// Sends and returns as soon as the head is there.
 async fn open(gateway: &Gateway, path: &str, above: &str) -> Response<Incoming> {
-    let headers = [("content-type", "application/json")];
+    // As GitLab's language server sends it.
+    let headers = [
+        ("content-type", " application/json"),
+        ("user-agent", "gitlab-language-server:8.0.0 (vscode:1.90.0)"),
+        ("x-supports-sse-streaming", "true"),
+    ];
     support::send(gateway.at.http, Method::POST, path, &headers, &body(path, above)).await
 }
 
@@ -215,4 +220,32 @@ async fn what_is_cut_is_not_sent_before_it_is_cut() {
     let answer = Answer::read(response).await;
     assert_eq!(answer.text, "total = a + b\n    return total");
     gateway.until_metric("modelgate_completion_stopped_early_total 1").await;
+}
+
+/// The rest of an answer that broke off comes from another backend, behind what the client has already.
+#[tokio::test]
+async fn a_stream_that_breaks_off_goes_on_elsewhere_as_if_nothing_had_happened() {
+    let ((first, list), (second, rest)) = (streams().await, streams().await);
+    let yaml = config(&[&first.url(), &second.url()], "").replace("{name: b1}", "{name: b1, role: Fallback}");
+    let gateway = Gateway::start(&yaml).await;
+    let feeding = async {
+        let stream = stream(&list, 0).await;
+        say(&stream, "total = a + b\n    re", None).await;
+        stream
+    };
+    let (mut response, broken) =
+        tokio::join!(open(&gateway, "/v4/code/suggestions", "def m(a, b):\n    "), feeding);
+    let mut text = next(&mut response).await.unwrap();
+    let _cut = broken.send(Err(std::io::Error::other("reset"))).await;
+    let ending = async {
+        let stream = stream(&rest, 0).await;
+        say(&stream, "turn total\n", Some("stop")).await;
+    };
+    let (answer, ()) = tokio::join!(Answer::read(response), ending);
+    text += &answer.text;
+    assert_eq!(content(&text), "total = a + b\n    return total\n");
+    assert!(text.ends_with("event: stream_end\ndata: null\n\n") && !text.contains("event: error"), "{text}");
+    let asked: Value = serde_json::from_str(&second.last().body).unwrap();
+    assert_eq!(asked["prompt"], "def m(a, b):\n    total = a + b\n    re");
+    gateway.until_metric(r#"operation="code_completion",outcome="success"} 1"#).await;
 }

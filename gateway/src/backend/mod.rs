@@ -16,6 +16,8 @@ mod permit;
 mod pods;
 pub mod relay;
 mod routed;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

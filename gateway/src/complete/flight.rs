@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, Shared};
 use modelgate_completion::post::Step;
 use tokio::time::Instant;
 
+use super::carry_on::carry_on;
 use super::clean::Cleaner;
 use super::making::Made;
 use super::measure::Reuse;
@@ -21,6 +22,7 @@ use crate::app::Gateway;
 use crate::dialect::openai::Usage;
 use crate::error::GatewayError;
 use crate::metrics::Outcome;
+use crate::pipeline::prompt::Rendered;
 use crate::pipeline::{dispatch, prompt};
 use crate::server::facts;
 use crate::server::record::Record;
@@ -193,16 +195,13 @@ async fn make(
     {
         record.note_step("request to the backend", "", &request.body().text());
     }
-    let mut reader = Reader::new(upstream, &order.route, dispatch::deadline(&order.route, record.began));
+    let reader = Reader::new(upstream, &order.route, dispatch::deadline(&order.route, record.began));
     let making = Arc::clone(order);
     let cleaner = core.pool.run(move || Arc::new(Cleaner::new(&making, asked.as_deref()))).await?;
-    let broken = read(core, &mut reader, &cleaner, order, progress, record).await;
+    let (broken, usage) = follow(core, reader, &cleaner, order, &rendered, progress, record).await;
     if let Ok(true) = broken {
         gateway.metrics.completion.stopped_early.inc();
     }
-    let usage = reader.usage;
-    // From here on the backend is free.
-    drop(reader);
     record.note_phase(facts::Phase::Answer);
     progress.enter(Phase::PostProcess);
     let raws = progress.raws();
@@ -243,6 +242,28 @@ fn note_steps(record: &Record, order: &Order, raws: &[String], traces: &[Vec<(St
             text = after;
         }
     }
+}
+
+/// Reads the answer to its end, from elsewhere where it breaks off; also tells what it used. Afterwards the backend is free.
+async fn follow(
+    core: &Core,
+    mut reader: Reader,
+    cleaner: &Arc<Cleaner>,
+    order: &Order,
+    rendered: &Rendered,
+    progress: &Progress,
+    record: &mut Record,
+) -> (Result<bool, GatewayError>, Option<Usage>) {
+    let mut done = read(core, &mut reader, cleaner, order, progress, record).await;
+    let mut said = None;
+    if let Err(error) = &done {
+        reader.blame();
+        if let Some((rest, before)) = carry_on(order, rendered, progress, &reader, error, record).await {
+            (reader, said) = (rest, Some(before));
+            done = read(core, &mut reader, cleaner, order, progress, record).await;
+        }
+    }
+    (done, reader.usage.map(|usage| said.map_or(usage, |said| said.counted_in(usage))))
 }
 
 /// Reads until nothing more is wanted; tells whether that was before the backend's own end.

@@ -8,6 +8,7 @@
 //!               └─ flight: a new one ─ prompt ─ dispatch ─ read ─ clean ─ answer
 //! ```
 
+mod carry_on;
 mod clean;
 mod flight;
 mod identify;
@@ -40,6 +41,7 @@ use flight::{Flight, Flights, Joined, Landed};
 use latest::Newest;
 use measure::Reuse;
 
+pub(crate) use carry_on::Said;
 pub use identify::identify;
 pub(crate) use making::{DEFAULT_WINDOW, Made, template_of};
 pub use measure::Measures;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::Finish;
+use super::carry_on::Said;
 use super::making::Asked;
 use super::read::Piece;
 use crate::backend::Backend;
@@ -56,6 +57,8 @@ pub struct Raw {
     pub logprob: Option<f64>,
     /// Pieces that told it.
     scored: u32,
+    /// Pieces that had text.
+    pieces: u32,
     /// Nothing more is wanted of it: its end is decided.
     pub is_cut: bool,
 }
@@ -125,6 +128,16 @@ impl Progress {
         (end > seen).then(|| text.get(..end).unwrap_or_default().to_owned())
     }
 
+    /// What the one answer says so far.
+    pub(super) fn said(&self) -> Said {
+        let state = self.lock();
+        let raw = state.raws.first();
+        Said {
+            text: raw.map(|raw| raw.text.clone()).unwrap_or_default(),
+            tokens: raw.map_or(0, |raw| raw.pieces),
+        }
+    }
+
     /// Whether anything of an answer is there.
     pub(super) fn has_begun(&self) -> bool {
         self.lock().first_piece.is_some()
@@ -168,6 +181,7 @@ impl Progress {
         }
         if let Some(raw) = state.raws.get_mut(piece.index).filter(|raw| !raw.is_cut) {
             raw.text.push_str(&piece.text);
+            raw.pieces += u32::from(!piece.text.is_empty());
             raw.finish = piece.finish.or(raw.finish);
             if let Some(logprob) = piece.logprob {
                 raw.scored += 1;

@@ -8,6 +8,9 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::Finish;
+use crate::backend::Backend;
+use crate::backend::circuit::Fault;
+use crate::backend::endpoint::Endpoint;
 use crate::config::snapshot::Route;
 use crate::dialect::openai::Usage;
 use crate::dialect::{self, Dialect, Event, Events};
@@ -57,6 +60,21 @@ impl Reader {
             is_over: false,
             usage: None,
         }
+    }
+
+    /// Who answers.
+    pub(super) fn backend(&self) -> &Arc<Backend> {
+        self.upstream.permit.backend()
+    }
+
+    /// At which address.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.upstream.permit.endpoint()
+    }
+
+    /// The answer broke off, and the address is to blame.
+    pub(super) fn blame(&self) {
+        self.upstream.permit.blame(Fault::Own);
     }
 
     /// The next pieces; none are possible, `None` is the end.

@@ -87,6 +87,21 @@ pub enum Prompt {
     Chat(Vec<Message>),
 }
 
+impl Prompt {
+    /// The prompt for the rest of an answer that begins with `said`; `None` where a conversation has no place for it.
+    #[must_use]
+    pub fn followed_by(&self, said: &str) -> Option<Self> {
+        let mut whole = self.clone();
+        match &mut whole {
+            Self::Raw(text) => text.push_str(said),
+            Self::Infill { prefix, .. } => prefix.push_str(said),
+            Self::Chat(_) if said.is_empty() => {}
+            Self::Chat(_) => return None,
+        }
+        Some(whole)
+    }
+}
+
 impl Default for Prompt {
     fn default() -> Self {
         Self::Raw(String::new())

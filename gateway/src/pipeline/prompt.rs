@@ -12,7 +12,7 @@ use super::body::RequestBody;
 use super::parse::OpenAiCall;
 use crate::backend::Backend;
 use crate::backend::endpoint::{Endpoint, Load};
-use crate::complete::{self, DEFAULT_WINDOW, Made, Order, Phase, Progress, PromptOverride};
+use crate::complete::{self, DEFAULT_WINDOW, Made, Order, Phase, Progress, PromptOverride, Said};
 use crate::config::snapshot::Route;
 use crate::dialect::openai::{self, Api, Head};
 use crate::dialect::{Generation, Message, Prompt};
@@ -68,6 +68,8 @@ struct Asking {
     budget: Option<u32>,
     /// All but the prompt and the model, which depend on the backend.
     generation: Generation,
+    /// The beginning of the answer that is there already, and who gave it: the rest is asked for.
+    said: Option<(Said, Arc<Backend>)>,
 }
 
 #[derive(Clone)]
@@ -77,7 +79,24 @@ enum Asked {
 }
 
 impl Asking {
-    fn of(&self, backend: &Backend) -> Generation {
+    /// # Errors
+    /// [`GatewayError::Unresumable`] where the rest of an answer is asked for and this backend cannot go on from there.
+    fn of(&self, backend: &Backend) -> Result<Generation, GatewayError> {
+        let whole = self.whole(backend);
+        let Some((said, by)) = &self.said else { return Ok(whole) };
+        // Another kind of model has other special tokens, and was shown something else.
+        let same = match (self.made.of(by), self.made.of(backend)) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        let prompt = whole.prompt.followed_by(&said.text).filter(|_| same);
+        let left = whole.max_tokens.checked_sub(said.tokens).filter(|left| *left > 0);
+        let (Some(prompt), Some(max_tokens)) = (prompt, left) else { return Err(GatewayError::Unresumable) };
+        Ok(Generation { prompt, max_tokens, ..whole })
+    }
+
+    fn whole(&self, backend: &Backend) -> Generation {
         let model = backend.config.model.clone();
         if let Some(asked) = self.made.of(backend) {
             return Generation {
@@ -130,10 +149,19 @@ impl Rendered {
                 backend.request(endpoint, self.api, body, &self.headers)
             }
             Content::Generation(asking) => {
-                let wire = dialect.render(&asking.of(backend), &backend.abilities())?;
+                let wire = dialect.render(&asking.of(backend)?, &backend.abilities())?;
                 backend.ask(endpoint, wire, &self.headers)
             }
         }
+    }
+
+    /// The same request for the rest of an answer that this backend began.
+    #[must_use]
+    pub(crate) fn after(&self, said: &Said, by: &Arc<Backend>) -> Option<Self> {
+        let Content::Generation(asking) = &self.content else { return None };
+        let said = Some((said.clone(), Arc::clone(by)));
+        let content = Content::Generation(Box::new(Asking { said, ..(**asking).clone() }));
+        Some(Self { content, ..self.clone() })
     }
 
     /// Notes that this backend is asked from now on.
@@ -269,6 +297,7 @@ pub(crate) fn completion(
             made: Arc::clone(made),
             budget: order.prompt_budget,
             generation,
+            said: None,
         })),
     }
 }
@@ -302,6 +331,7 @@ pub fn proof() -> Rendered {
             made: Arc::default(),
             budget: None,
             generation,
+            said: None,
         })),
     }
 }

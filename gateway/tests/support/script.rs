@@ -134,6 +134,22 @@ async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     Some((head, String::from_utf8(bytes[end..].to_vec()).unwrap()))
 }
 
+/// A configuration whose route leads to `b0` first, and to `b1` as its fallback where there is one. `paid`: their servers are
+/// outside, and bill.
+pub fn routed(urls: &[&str], paid: bool, gateway: &str) -> String {
+    let mut text = String::new();
+    let boundary = if paid { "Outside" } else { "Inside" };
+    for (index, url) in urls.iter().enumerate() {
+        text += &format!(
+            "apiVersion: modelgate.dev/v1alpha1\nkind: ModelBackend\nmetadata: {{name: b{index}}}\nspec:\n  model: {{name: m}}\n  external: {{protocol: OpenAI, url: \"{url}\", boundary: {boundary}, probe: None}}\n---\n"
+        );
+    }
+    let fallback = if urls.len() > 1 { ", {name: b1, role: Fallback}" } else { "" };
+    text + &format!(
+        "apiVersion: modelgate.dev/v1alpha1\nkind: ModelGateway\nmetadata: {{name: gw}}\nspec:\n  auth: {{anonymous: true}}\n  routes:\n  - name: r\n    dataBoundary: External\n    backends: [{{name: b0}}{fallback}]\n    timeout: {{connect: 1s, firstByte: 1s, firstToken: 1500ms, idle: 1s, total: 20s}}\n{gateway}"
+    )
+}
+
 /// An answer with a status, further header lines and a body.
 pub fn answer(status: &str, headers: &str, body: &str) -> Vec<Act> {
     vec![Act::Write(format!(
