@@ -23,6 +23,8 @@ pub const CERTIFICATE_READY: &str = "CertificateReady";
 /// Prometheus reads the object's metrics.
 pub const SCRAPED: &str = "Scraped";
 
+/// Every pod has a node.
+pub const SCHEDULED: &str = "Scheduled";
 /// Every pod runs the newest template.
 pub const ROLLED_OUT: &str = "RolledOut";
 
@@ -48,6 +50,8 @@ pub mod reasons {
     pub const LOADING: &str = "Loading";
     /// Pods of an older template are being replaced.
     pub const ROLLING: &str = "Rolling";
+    /// Every pod has a node.
+    pub const SCHEDULED: &str = "Scheduled";
     /// Pods find no node.
     pub const UNSCHEDULABLE: &str = "Unschedulable";
     /// The pods are ready but the proving completion failed.

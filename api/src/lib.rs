@@ -19,6 +19,7 @@ pub mod contract;
 pub mod crd;
 pub mod manifest;
 pub mod names;
+pub mod sizing;
 pub mod state;
 pub mod v1alpha1;
 

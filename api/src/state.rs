@@ -75,6 +75,9 @@ pub struct BackendState {
     /// Requests since the process began that found no pod: while it grows, somebody wants the model.
     #[serde(default)]
     pub demand: u64,
+    /// Requests sent to it since the process began: while it stands still and none is under way, the model is idle.
+    #[serde(default)]
+    pub requests: u64,
     /// RFC 3339 time of the last probe; absent when none was made.
     pub last_probe: Option<String>,
     /// What its server was measured to do; absent before the first measurement.

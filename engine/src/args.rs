@@ -36,6 +36,10 @@ pub struct FetchArgs {
     /// Where the file is put; its folder is made. Nothing is done if the expected file is there already.
     #[arg(long, value_name = "FILE", env = "MODELGATE_ENGINE_OUTPUT")]
     pub output: PathBuf,
+
+    /// Tell how far it is to whoever asks here: bytes, total and bytes a second as JSON.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MODELGATE_ENGINE_PROGRESS_LISTEN")]
+    pub progress_listen: Option<std::net::SocketAddr>,
 }
 
 /// Settings of `modelgate-engine serve`.

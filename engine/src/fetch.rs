@@ -5,6 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,7 @@ use reqwest::{Client, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use crate::args::FetchArgs;
+use crate::progress::{self, Progress};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence of the server.
@@ -104,7 +106,14 @@ pub fn fetch(args: &FetchArgs) -> Result<(), FetchError> {
     // The TLS library of the whole product is ring's; another provider set before would serve as well.
     let _already_set = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let transferred = runtime.map_err(output)?.block_on(transfer(&args.url, &args.sha256, &mut file));
+    let progress = Progress::new();
+    let transferred = runtime.map_err(output)?.block_on(async {
+        if let Some(listen) = args.progress_listen {
+            // Ends with the runtime.
+            drop(tokio::spawn(progress::serve(listen, Arc::clone(&progress))));
+        }
+        transfer(&args.url, &args.sha256, &mut file, &progress).await
+    });
     match transferred {
         Ok(()) => std::fs::rename(&part, &args.output).map_err(output),
         Err(error) => {
@@ -131,7 +140,7 @@ enum Failure {
     Disk(io::Error),
 }
 
-async fn transfer(url: &Url, want: &str, file: &mut File) -> Result<(), Failure> {
+async fn transfer(url: &Url, want: &str, file: &mut File, progress: &Progress) -> Result<(), Failure> {
     let client = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
@@ -139,7 +148,7 @@ async fn transfer(url: &Url, want: &str, file: &mut File) -> Result<(), Failure>
         .map_err(|error| Failure::Final(FetchError::Client(error.to_string())))?;
     let mut pauses = PAUSES.into_iter();
     let have = loop {
-        match attempt(&client, url, file).await {
+        match attempt(&client, url, file, progress).await {
             Ok(have) => break have,
             Err(Failure::Passing(reason)) => {
                 let Some(pause) = pauses.next() else { return Err(Failure::Passing(reason)) };
@@ -156,7 +165,12 @@ async fn transfer(url: &Url, want: &str, file: &mut File) -> Result<(), Failure>
 }
 
 /// Writes the whole file and gives its SHA-256.
-async fn attempt(client: &Client, url: &Url, file: &mut File) -> Result<String, Failure> {
+async fn attempt(
+    client: &Client,
+    url: &Url,
+    file: &mut File,
+    progress: &Progress,
+) -> Result<String, Failure> {
     // The address may hold credentials, so errors are told without it.
     let passing = |error: reqwest::Error| Failure::Passing(chain(&error.without_url()));
     file.set_len(0).and_then(|()| file.rewind()).map_err(Failure::Disk)?;
@@ -169,11 +183,13 @@ async fn attempt(client: &Client, url: &Url, file: &mut File) -> Result<String, 
         return Err(Failure::Final(FetchError::Refused { url: shown(url), status }));
     }
     let total = response.content_length();
+    progress.begin(total);
     let (mut hash, mut bytes, mut said) = (Sha256::new(), 0_u64, Instant::now());
     while let Some(chunk) = response.chunk().await.map_err(passing)? {
         file.write_all(&chunk).map_err(Failure::Disk)?;
         hash.update(&chunk);
         bytes += chunk.len() as u64;
+        progress.add(chunk.len() as u64);
         if said.elapsed() >= PROGRESS {
             said = Instant::now();
             tracing::info!(bytes, total, "fetching");

@@ -12,3 +12,4 @@ pub mod fetch;
 pub mod http;
 pub mod infer;
 pub mod metrics;
+mod progress;

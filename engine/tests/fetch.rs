@@ -101,3 +101,47 @@ fn what_another_attempt_would_not_mend_ends_at_once() {
     assert_eq!(folder.fetch("file:///etc/passwd", SHA256).status.code(), Some(2));
     assert_eq!(folder.fetch("http://127.0.0.1/", "abc").status.code(), Some(2));
 }
+
+#[test]
+fn whoever_asks_is_told_how_far_a_fetch_is() {
+    let folder = Folder::new("progress");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/m.gguf", listener.local_addr().unwrap());
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let whole = answer("200 OK", BODY.len(), BODY);
+        let half = whole.len() - BODY.len() + 7;
+        (&stream).write_all(&whole[..half]).unwrap();
+        wait.recv().unwrap();
+        (&stream).write_all(&whole[half..]).unwrap();
+    });
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut fetching = Command::new(env!("CARGO_BIN_EXE_modelgate-engine"))
+        .args([
+            "fetch",
+            "--url",
+            &url,
+            "--sha256",
+            SHA256,
+            "--progress-listen",
+            &free.to_string(),
+            "--output",
+        ])
+        .arg(folder.output())
+        .spawn()
+        .unwrap();
+    let wanted = format!("\"bytes\":7,\"total\":{}", BODY.len());
+    let told = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let Ok(mut stream) = std::net::TcpStream::connect(free) else { return false };
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        text.contains(&wanted)
+    });
+    go_on.send(()).unwrap();
+    assert!(fetching.wait().unwrap().success());
+    assert!(told, "never told {wanted}");
+}

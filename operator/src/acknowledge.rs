@@ -98,7 +98,7 @@ fn essence(state: &GatewayState) -> GatewayState {
     let mut state = state.clone();
     state.seq = 0;
     for backend in &mut state.backends {
-        (backend.in_flight, backend.held, backend.last_probe) = (0, 0, None);
+        (backend.in_flight, backend.held, backend.requests, backend.last_probe) = (0, 0, 0, None);
     }
     state
 }
@@ -110,6 +110,7 @@ pub async fn run(ctx: Arc<Ctx>, wake: mpsc::Sender<Wake>) {
         let targets = targets(&ctx.stores);
         pollers.retain(|target, _| targets.contains(target));
         for gone in ctx.acknowledgements.keep(&targets) {
+            ctx.activity.forget(&gone.uid);
             wake_all(&wake, &gone, None).await;
         }
         for target in targets {
@@ -163,6 +164,9 @@ async fn poll(ctx: Arc<Ctx>, target: Target, wake: mpsc::Sender<Wake>) {
             }
         };
         let state = state.map(Arc::new);
+        if let Ok(state) = &state {
+            ctx.activity.note(&target.namespace, &target.uid, state);
+        }
         // One failed request is no news: a pod restarts its listener, a packet is lost.
         if (state.is_ok() || failures > 1) && ctx.acknowledgements.put(&target, state.clone()) {
             if let Err(error) = &state {

@@ -21,6 +21,7 @@ use crate::admin::{self, Admin};
 use crate::args::Settings;
 use crate::context::{Ctx, WatchedBackend, WatchedGateway};
 use crate::error::Error;
+use crate::fleet::{self, Fleet};
 use crate::k8s::child::OwnerKind;
 use crate::k8s::events::Events;
 use crate::leader::{Elector, Leadership};
@@ -146,6 +147,10 @@ fn lead(
         [] => vec![None],
         namespaces => namespaces.iter().cloned().map(Some).collect(),
     };
+    let fleet = Fleet::default();
+    let devices =
+        fleet::watch::run(client.clone(), fleet.clone(), metrics.clone(), watches::config(settings.lists));
+    tasks.spawn(stoppable(draining, Box::pin(async move { (devices.await, "devices").1 })));
     for scope in scopes {
         let (stores, writers) = watches::stores();
         let ctx = Arc::new(Ctx {
@@ -157,6 +162,9 @@ fn lead(
             events: Events::new(client.clone(), &settings.identity),
             stores,
             acknowledgements: Acknowledgements::default(),
+            activity: Default::default(),
+            fleet: fleet.clone(),
+            waiting: Default::default(),
             proofs: Default::default(),
             nudges: Default::default(),
             failures: Default::default(),
@@ -168,6 +176,8 @@ fn lead(
         let until = |future| stoppable(draining, future);
         let watching = watches::run(Arc::clone(&ctx), scope, writers, wake.clone());
         tasks.spawn(until(Box::pin(async move { (watching.await, "watches").1 })));
+        let waiting = fleet::wake_waiting(Arc::clone(&ctx), wake.clone());
+        tasks.spawn(until(Box::pin(async move { (waiting.await, "waiting").1 })));
         let asking = acknowledge::run(Arc::clone(&ctx), wake);
         tasks.spawn(until(Box::pin(async move { (asking.await, "pollers").1 })));
         tasks.spawn(until(Box::pin(async move { (sort(woken, backends, gateways).await, "wakes").1 })));

@@ -13,8 +13,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use modelgate_api::v1alpha1::{ModelBackend, ModelGateway};
 
 use crate::acknowledge::Acknowledgements;
+use crate::activity::Activity;
 use crate::args::Settings;
 use crate::error::ErrorKind;
+use crate::fleet::{Fleet, Waiting};
 use crate::k8s::child::{ChildKind, OwnerKind};
 use crate::k8s::events::Events;
 use crate::leader::Leadership;
@@ -46,6 +48,12 @@ pub struct Ctx {
     pub stores: Stores,
     /// What gateway pods answered.
     pub acknowledgements: Acknowledgements,
+    /// When backends last had requests.
+    pub activity: Activity,
+    /// The cluster's devices.
+    pub fleet: Fleet,
+    /// Backends that are looked at again when devices come or go.
+    pub waiting: Waiting,
     /// Which engines and servers were proved.
     pub proofs: Proofs,
     /// Which pods were nudged.

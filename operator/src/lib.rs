@@ -6,12 +6,14 @@
 //! objects a status may quote. docs/life-of-a-reconcile.md tells the same at length.
 
 pub mod acknowledge;
+pub mod activity;
 pub mod admin;
 pub mod app;
 pub mod args;
 pub mod conditions;
 pub mod context;
 pub mod error;
+pub mod fleet;
 pub mod k8s;
 pub mod leader;
 pub mod mapping;

@@ -96,7 +96,7 @@ pub async fn run(ctx: Arc<Ctx>, scope: Option<String>, writers: Writers, wake: m
     tokio::join!(backend_watch, gateway_watch, pod_watch, futures::future::join_all(child_watches));
 }
 
-fn config(lists: Lists) -> watcher::Config {
+pub(crate) fn config(lists: Lists) -> watcher::Config {
     let config = watcher::Config::default().timeout(WATCH_TIMEOUT);
     if lists.streaming { config.streaming_lists() } else { config.page_size(lists.page_size) }
 }

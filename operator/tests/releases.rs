@@ -92,7 +92,7 @@ fn live(case: &Path, name: &str) -> Value {
 }
 
 fn settled(server: &ValidatedServer, built: Child<Prepared>, inputs: &str, live: &Value) -> Settled {
-    let room = Room::Unknown("not counted".into());
+    let room = || Room::Unknown("not counted".into());
     let situation = Situation {
         inputs,
         live: Some(live),
@@ -100,7 +100,7 @@ fn settled(server: &ValidatedServer, built: Child<Prepared>, inputs: &str, live:
         before: None,
         trouble: None,
         unschedulable: false,
-        room,
+        room: &room,
     };
     settle(built, server, &situation)
 }

@@ -54,6 +54,7 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
         problems.add(Reason::Invalid, "spec", "give exactly one of server, external and fake");
         return;
     }
+    pods::check_model(&spec.model, problems);
     match &spec.server {
         Some(server) => check_server(spec, server, problems),
         None => refuse_server_fields(spec, problems),
@@ -173,18 +174,21 @@ fn check_accelerator(accelerator: &Accelerator, problems: &mut Problems) {
         let message = "mig says which resource is asked for; remove resourceName or mig";
         problems.add(Reason::Invalid, path, message);
     }
-    if accelerator.mig.is_some() && accelerator.count != 1 {
+    if accelerator.mig.is_some() && accelerator.devices() != 1 {
         let message = "no engine splits a model over MIG slices; set 1 and choose a larger mig.profile";
         problems.add(Reason::Invalid, format!("{path}.count"), message);
     }
     let Some(parallel) = &accelerator.parallel else { return };
-    if parallel.pipeline.is_some_and(|pipeline| pipeline == 0 || !accelerator.count.is_multiple_of(pipeline))
-    {
+    let Some(count) = accelerator.count else {
+        let message = "needs count; remove it to have both reckoned";
+        return problems.add(Reason::Invalid, format!("{path}.parallel"), message);
+    };
+    if parallel.pipeline.is_some_and(|pipeline| pipeline == 0 || !count.is_multiple_of(pipeline)) {
         let message = "count must be a multiple of it";
         problems.add(Reason::Invalid, format!("{path}.parallel.pipeline"), message);
     }
     if let TensorParallel::Devices(tensor) = parallel.tensor
-        && tensor.checked_mul(accelerator.pipeline()) != Some(accelerator.count)
+        && tensor.checked_mul(accelerator.pipeline()) != Some(count)
     {
         let message = "tensor times pipeline must be count; write Auto to have it reckoned";
         problems.add(Reason::Invalid, format!("{path}.parallel.tensor"), message);

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::check::check_duration;
 use super::{Problems, Reason};
 use crate::names::{BACKEND_LABEL, GATEWAY_LABEL};
-use crate::v1alpha1::{GoDuration, PullSecret, RolloutSpec, Schemaless};
+use crate::sizing;
+use crate::v1alpha1::{GoDuration, ModelSpec, PRESETS, PullSecret, RolloutSpec, Schemaless, preset_named};
 
 /// Longest time for a pod to finish its requests.
 const MAX_DRAIN: Duration = Duration::from_secs(3600);
@@ -26,6 +27,26 @@ pub(super) fn check_rollout(rollout: &RolloutSpec, problems: &mut Problems) {
     check_duration("spec.rollout.progressDeadline", rollout.progress_deadline.as_ref(), problems);
     if parsed(&rollout.progress_deadline).is_some_and(|time| !(DEADLINE.0..=DEADLINE.1).contains(&time)) {
         problems.add(Reason::Invalid, "spec.rollout.progressDeadline", "must be from 10s to 24h");
+    }
+}
+
+pub(super) fn check_model(model: &ModelSpec, problems: &mut Problems) {
+    if model.preset.is_some() && model.size.is_some() {
+        problems.add(
+            Reason::Invalid,
+            "spec.model.size",
+            "spec.model.preset says the size; remove one of the two",
+        );
+    }
+    if model.preset.as_deref().is_some_and(|name| preset_named(name).is_none()) {
+        let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+        let message = format!("is none of {}; give spec.model.size instead", names.join(", "));
+        problems.add(Reason::Invalid, "spec.model.preset", message);
+    }
+    if let Some(size) = &model.size
+        && sizing::parameters(&size.parameters).is_none()
+    {
+        problems.add(Reason::Invalid, "spec.model.size.parameters", "write for example 7B or 350M");
     }
 }
 

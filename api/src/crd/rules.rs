@@ -117,18 +117,28 @@ pub const BACKEND_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.accelerator",
-        rule: "!has(self.mig) || self.count == 1",
+        rule: "!has(self.mig) || !has(self.count) || self.count == 1",
         message: "spec.accelerator.count: no engine splits a model over MIG slices; set 1 and choose a larger spec.accelerator.mig.profile",
     },
     Rule {
         path: "spec.accelerator",
-        rule: "!has(self.parallel) || !has(self.parallel.pipeline) || self.count % self.parallel.pipeline == 0",
+        rule: "!has(self.parallel) || !has(self.parallel.pipeline) || !has(self.count) || self.count % self.parallel.pipeline == 0",
         message: "spec.accelerator.parallel.pipeline: spec.accelerator.count must be a multiple of it",
     },
     Rule {
         path: "spec.accelerator",
-        rule: "!has(self.parallel) || !has(self.parallel.tensor) || type(self.parallel.tensor) != int || int(self.parallel.tensor) * (has(self.parallel.pipeline) ? self.parallel.pipeline : 1) == self.count",
+        rule: "!has(self.parallel) || !has(self.count) || !has(self.parallel.tensor) || type(self.parallel.tensor) != int || int(self.parallel.tensor) * (has(self.parallel.pipeline) ? self.parallel.pipeline : 1) == self.count",
         message: "spec.accelerator.parallel.tensor: tensor times pipeline must be spec.accelerator.count; write Auto to have it reckoned",
+    },
+    Rule {
+        path: "spec.accelerator",
+        rule: "!has(self.parallel) || has(self.count)",
+        message: "spec.accelerator.parallel: needs spec.accelerator.count; remove it to have both reckoned",
+    },
+    Rule {
+        path: "spec.model",
+        rule: "!(has(self.preset) && has(self.size))",
+        message: "spec.model.size: spec.model.preset says the size; remove one of the two",
     },
     Rule {
         path: "spec.accelerator.parallel",

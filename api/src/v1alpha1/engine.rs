@@ -116,9 +116,10 @@ impl Engine {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Accelerator {
-    /// Devices in each pod; the engine splits the model over them as `parallel` says.
+    /// Devices in each pod; the engine splits the model over them as `parallel` says. Absent: as many as the model needs by
+    /// its size and `memoryPerDevice`, where both are known, else 1.
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 64)))]
-    pub count: u32,
+    pub count: Option<u32>,
     /// Extended resource that stands for a device; absent means `nvidia.com/gpu`.
     #[cfg_attr(
         feature = "crd",
@@ -233,7 +234,7 @@ impl Accelerator {
     /// One device of the default kind.
     #[must_use]
     pub fn one() -> Self {
-        Self { count: 1, ..Self::default() }
+        Self { count: Some(1), ..Self::default() }
     }
 
     /// The extended resource that a pod asks for. NVIDIA's device plugin writes `+` of a MIG profile as `.`.
@@ -244,6 +245,12 @@ impl Accelerator {
             (None, Some(name)) => name.clone(),
             (None, None) => DEFAULT_DEVICE.into(),
         }
+    }
+
+    /// Devices in each pod; 1 when the spec does not say.
+    #[must_use]
+    pub fn devices(&self) -> u32 {
+        self.count.unwrap_or(1)
     }
 
     /// Stages of the pipeline.
@@ -257,14 +264,14 @@ impl Accelerator {
     pub fn tensor(&self) -> u32 {
         match self.parallel.as_ref().map(|parallel| parallel.tensor) {
             Some(TensorParallel::Devices(devices)) => devices,
-            Some(TensorParallel::Auto) | None => (self.count / self.pipeline()).max(1),
+            Some(TensorParallel::Auto) | None => (self.devices() / self.pipeline()).max(1),
         }
     }
 
     /// What a pod asks for, as `resources.limits` spells it.
     #[must_use]
     pub fn limits(&self) -> BTreeMap<String, Quantity> {
-        BTreeMap::from([(self.resource(), Quantity(self.count.to_string()))])
+        BTreeMap::from([(self.resource(), Quantity(self.devices().to_string()))])
     }
 }
 

@@ -14,6 +14,7 @@ mod model_gateway;
 mod pods;
 mod rollout;
 mod route;
+mod size;
 mod status;
 
 pub use access::{
@@ -50,6 +51,9 @@ pub use route::{
     DataBoundary, HeaderMatch, ProjectMatch, Role, Route, RouteBackend, RouteHedging, RouteMatch,
     RouteRetries, RouteTimeout,
 };
+#[cfg(feature = "crd")]
+pub use size::preset_names;
+pub use size::{Blocked, BlockedHave, BlockedNeed, ModelSize, PRESETS, Precision, Preset, preset_named};
 pub use status::{
     BackendReplicas, Condition, DialectFinding, DialectReport, GatewayInstances, Measured,
     ModelBackendStatus, ModelGatewayStatus, RouteBackendStatus, RouteStatus,

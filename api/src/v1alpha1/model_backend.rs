@@ -3,7 +3,7 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Accelerator, Admission, BackendNetwork, Engine, EnvVar, ExternalServer, FimSpec, GoDuration,
+    Accelerator, Admission, BackendNetwork, Engine, EnvVar, ExternalServer, FimSpec, GoDuration, ModelSize,
     MonitoringSpec, Placement, PullSecret, Resources, RolloutSpec, Schemaless, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,11 @@ pub struct ModelSpec {
     pub context_length: Option<u32>,
     /// How the model fills in between two texts. Absent: found out from the model's name.
     pub fim: Option<FimSpec>,
+    /// A known model, whose size is reckoned with: how many devices it needs, and whether it fits.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 32), extend("enum" = super::preset_names())))]
+    pub preset: Option<String>,
+    /// The model's size, for models that no preset names.
+    pub size: Option<ModelSize>,
     /// Where the model's files come from. Needed with `server` (but for Custom), refused with `external` and `fake`.
     pub source: Option<ModelSource>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PendingChange, RolloutStatus};
+use super::{Blocked, PendingChange, RolloutStatus};
 
 /// A condition as in `metav1.Condition`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct ModelBackendStatus {
     pub served_models: Vec<String>,
     /// What its server was measured to do.
     pub dialect: Option<DialectReport>,
+    /// Why pods find no node, and what would help.
+    pub blocked: Option<Blocked>,
     /// How pods are replaced, and what became of it.
     pub rollout: Option<RolloutStatus>,
     /// Changes of the pod template that this version of the operator holds back, keyed by path.

@@ -23,6 +23,7 @@ impl Permit {
     #[must_use]
     pub fn new(backend: Arc<Backend>, endpoint: Arc<Endpoint>, tokens: u64, place: Place) -> Self {
         backend.in_flight.fetch_add(1, Ordering::Relaxed);
+        backend.requests.fetch_add(1, Ordering::Relaxed);
         backend.series.in_flight.inc();
         endpoint.begin(tokens);
         Self { backend, endpoint, tokens, settled: false, _place: place }

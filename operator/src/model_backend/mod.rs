@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod dereference;
+pub mod placement;
 pub mod probe;
 pub mod rollout;
 pub mod status;
@@ -20,9 +21,12 @@ use modelgate_api::v1alpha1::ModelBackend;
 use crate::conditions::Row;
 use crate::context::{Ctx, WatchedBackend};
 use crate::error::{Error, ErrorKind};
+use crate::fleet::demand::Demand;
+use crate::fleet::fit::fit;
 use crate::k8s::child::{ChildKind, Owner, OwnerKind};
-use crate::k8s::rollout::{Trouble, trouble};
+use crate::k8s::rollout::{Rollout, Trouble, trouble};
 use crate::k8s::status_writer;
+use crate::mapping::Wake;
 use dereference::References;
 use rollout::choice::Room;
 use rollout::{Settled, Situation, settle};
@@ -43,6 +47,7 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
     if metadata.deletion_timestamp.is_some() {
         // The garbage collector deletes the children; nothing may be created any more.
         ctx.proofs.forget(&owner.uid);
+        ctx.waiting.set(Wake::backend(&owner.namespace, &owner.name), false);
         return Ok(Action::await_change());
     }
     ctx.leadership.ensure()?;
@@ -101,6 +106,14 @@ async fn bring(
     let owner = &valid.owner;
     let mut resources = build::build(valid, &ctx.settings.render);
     let mut settled = None;
+    let demand = match &valid.place {
+        Place::Server(server) => Demand::of(&valid.model, server),
+        Place::External(_) | Place::Fake => None,
+    };
+    let fits = || {
+        let idle = |namespace: &str, name: &str| ctx.activity.idle(namespace, name);
+        demand.as_ref().map(|demand| ctx.fleet.look(|known| fit(demand, known, &idle)))
+    };
     if let (Place::Server(server), Some(deployment)) = (&valid.place, resources.deployment.take()) {
         let live = apply::live(ctx, owner, ChildKind::Deployment, &deployment.name);
         let renew = backend.annotations().get(RENEW_ANNOTATION).map(String::as_str);
@@ -117,7 +130,7 @@ async fn bring(
             before: status.and_then(|status| status.rollout.as_ref()),
             trouble,
             unschedulable,
-            room: Room::Unknown("free devices are not counted".into()),
+            room: &|| fits().map_or_else(|| Room::Unknown("no device is asked for".into()), Room::from),
         };
         let Settled { deployment, choice, pending, restored } = settle(deployment, server, &situation);
         resources.deployment = Some(deployment);
@@ -129,7 +142,11 @@ async fn bring(
         apply::apply(ctx, owner, resources).await? // [I/O]
     };
     let proof = probe::prove(ctx, valid, &applied).await; // [I/O]
-    let mut report = status::report(valid, &applied, &references.pods, &proof, &ctx.settings.render);
+    let complete = applied.deployment.as_ref().is_some_and(|deployment| Rollout::of(deployment).complete);
+    ctx.waiting.set(Wake::backend(&owner.namespace, &owner.name), demand.is_some() && !complete);
+    let blocked = if complete { None } else { placement::blocked(&references.pods, fits()) };
+    let render = &ctx.settings.render;
+    let mut report = status::report(valid, &applied, &references.pods, &proof, blocked, render);
     if let Some(course) = settled {
         report = report.on(course);
     }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use modelgate_api::compile::Problem;
-use modelgate_api::conditions::{ROLLED_OUT, ROUTED, reasons};
+use modelgate_api::conditions::{ROLLED_OUT, ROUTED, SCHEDULED, reasons};
 use modelgate_api::names::{backend_child, service_fqdn};
 use modelgate_api::v1alpha1::{
-    BackendReplicas, DialectReport, ExternalServer, ModelBackendStatus, PendingChange, Probe, RolloutStatus,
+    BackendReplicas, Blocked, DialectReport, ExternalServer, ModelBackendStatus, PendingChange, Probe,
+    RolloutStatus,
 };
 
 use super::build::Resources;
 use super::dereference::RoutedGateway;
+use super::placement;
 use super::probe::Proof;
 use super::rollout::choice::Choice;
 use super::validate::{Place, ValidatedBackend};
@@ -40,6 +42,10 @@ pub struct Report {
     pub course: Option<Course>,
     /// Whether its ServiceMonitor is made; absent where none is wanted.
     pub monitored: Option<bool>,
+    /// Why pods find no node.
+    pub blocked: Option<Blocked>,
+    /// What `Scheduled` says: status, reason, message.
+    pub scheduled: Option<(Truth, &'static str, String)>,
 }
 
 /// How pods are replaced, and what is held back.
@@ -77,6 +83,8 @@ impl Report {
             served: Vec::new(),
             course: None,
             monitored: None,
+            blocked: None,
+            scheduled: None,
         }
     }
 
@@ -110,6 +118,7 @@ pub fn report(
     applied: &Resources<Applied>,
     pods: &[Arc<Pod>],
     proof: &Proof,
+    blocked: Option<Blocked>,
     render: &Render,
 ) -> Report {
     let owner = &backend.owner;
@@ -126,8 +135,13 @@ pub fn report(
         Place::Server(server) => {
             let host = service_fqdn(&backend_child(&owner.name), &owner.namespace, &render.cluster_domain);
             let rollout = applied.deployment.as_ref().map(Rollout::of).unwrap_or_default();
-            let (row, reason, message) =
-                of_server(&rollout, trouble(pods), proof, &owner.namespace, &owner.name);
+            let (row, reason, message) = of_server(
+                &rollout,
+                placement::told(trouble(pods), blocked.as_ref()),
+                proof,
+                &owner.namespace,
+                &owner.name,
+            );
             (row, reason, message, Some(rollout), Some(format!("http://{host}:{}/v1", server.port)))
         }
     };
@@ -142,7 +156,8 @@ pub fn report(
         Place::External(_) | Place::Fake => false,
     };
     let monitored = wanted.then_some(applied.monitor.is_some());
-    Report { row, reason, message, rollout, endpoint, served, course: None, monitored }
+    let scheduled = rollout.as_ref().map(|_| placement::scheduled(pods, blocked.as_ref()));
+    Report { row, reason, message, rollout, endpoint, served, course: None, monitored, blocked, scheduled }
 }
 
 fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
@@ -197,9 +212,7 @@ fn of_server(
     let row = if serving { Row::ServingWhileChanging } else { Row::UnderWay };
     match trouble {
         Some(Trouble::Unschedulable(why)) => {
-            let message =
-                format!("{ratio} pods ready; {why} Free or add what is missing, or lower the demand");
-            (row, reasons::UNSCHEDULABLE, message)
+            (row, reasons::UNSCHEDULABLE, format!("{ratio} pods ready; {why}"))
         }
         Some(Trouble::Container(why)) => {
             (row, reasons::LOADING, format!("{ratio} pods ready; {why}; see `{logs}`"))
@@ -218,11 +231,15 @@ fn of_server(
 #[must_use]
 pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
     let before = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let Report { row, reason, message, rollout, endpoint, served, course, monitored } = &input.report;
+    let Report { row, reason, message, rollout, endpoint, served, course, monitored, blocked, scheduled } =
+        &input.report;
     let mut conditions = Conditions::new(before, input.generation).row(*row, reason, message);
     if let Some(gateways) = &input.routed {
         let (truth, reason, message) = routed(gateways);
         conditions = conditions.with(ROUTED, truth, reason, &message);
+    }
+    if let Some((truth, reason, message)) = scheduled {
+        conditions = conditions.with(SCHEDULED, *truth, reason, message);
     }
     if let (Some(rollout), Some(course)) = (rollout, course) {
         let (truth, reason, message) = rolled_out(rollout, course);
@@ -244,6 +261,7 @@ pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
         endpoint: endpoint.clone(),
         served_models: served.clone(),
         dialect: input.dialect.clone(),
+        blocked: blocked.clone(),
         rollout: course.as_ref().map(|course| rollout_status(course, rollout.as_ref(), input.before)),
         pending_changes: course.as_ref().map(|course| course.pending.clone()).unwrap_or_default(),
     }

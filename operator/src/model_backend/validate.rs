@@ -2,6 +2,7 @@
 
 use modelgate_api::compile::{Problem, Reason, check_backend};
 use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
+use modelgate_api::sizing;
 use modelgate_api::v1alpha1::{
     Accelerator, BackendPolicy, Devices, Engine, ExternalServer, GoDuration, HfSource, HttpSource,
     ModelBackendSpec, ModelSpec, MonitoringSpec, Placement, PullSecret, PvcSource, RolloutSpec,
@@ -162,6 +163,11 @@ fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer>
         Devices::Optional => spec.accelerator.clone(),
         Devices::Required => Some(spec.accelerator.clone().unwrap_or_else(Accelerator::one)),
     };
+    // Reckoned once, so that all that is built of it agrees; of the spec alone, never of the nodes.
+    let accelerator = accelerator.map(|accelerator| Accelerator {
+        count: Some(sizing::count(&spec.model, &accelerator)),
+        ..accelerator
+    });
     Some(ValidatedServer {
         port: server.port.unwrap_or(DEFAULT_ENGINE_PORT),
         server: server.clone(),

@@ -8,6 +8,7 @@
 mod admission;
 mod contract;
 mod crds;
+mod devices;
 mod examples;
 mod faults;
 mod gpu;
@@ -17,6 +18,7 @@ mod mistakes;
 mod optional_apis;
 mod restore;
 mod rolling;
+mod rollouts;
 mod standalone;
 mod traffic;
 mod uninstall;

@@ -108,7 +108,7 @@ impl Args {
 fn env(server: &ValidatedServer, facts: &Facts) -> Vec<Value> {
     let var = |(name, value): &(&str, &str)| json!({"name": name, "value": value});
     let mut env: Vec<Value> = facts.environment.iter().map(var).collect();
-    if server.accelerator.as_ref().is_some_and(|accelerator| accelerator.count > 1) {
+    if server.accelerator.as_ref().is_some_and(|accelerator| accelerator.devices() > 1) {
         env.extend(facts.several_devices.iter().map(var));
     }
     if let Source::Hub(hub) = &server.source

@@ -4,6 +4,7 @@ use modelgate_api::v1alpha1::RolloutStrategy;
 use serde_json::{Value, json};
 
 use super::Situation;
+use crate::fleet::fit::Fit;
 use crate::k8s::rollout::Rollout;
 use crate::model_backend::validate::ValidatedServer;
 
@@ -76,6 +77,16 @@ pub enum Room {
     Unknown(String),
 }
 
+impl From<Fit> for Room {
+    fn from(fit: Fit) -> Self {
+        match fit {
+            Fit::Room(place) => Self::Free(place),
+            Fit::Blocked(blocked) => Self::Taken(blocked.detail),
+            Fit::Unknown(why) => Self::Unknown(why),
+        }
+    }
+}
+
 /// Chooses. `changes`: the template that goes out is not the one that was applied last.
 pub(super) fn choose(
     server: &ValidatedServer,
@@ -110,9 +121,9 @@ pub(super) fn choose(
             );
             Choice::new(standing, why)
         }
-        _ => match &situation.room {
-            Room::Free(place) => Choice::new(Chosen::Surge, place.clone()),
-            Room::Taken(why) | Room::Unknown(why) => Choice::new(Chosen::DrainThenReplace, why.clone()),
+        _ => match (situation.room)() {
+            Room::Free(place) => Choice::new(Chosen::Surge, place),
+            Room::Taken(why) | Room::Unknown(why) => Choice::new(Chosen::DrainThenReplace, why),
         },
     }
 }

@@ -33,7 +33,7 @@ pub struct Situation<'a> {
     /// A pod finds no node.
     pub unschedulable: bool,
     /// Whether there is room for one pod more.
-    pub room: Room,
+    pub room: &'a dyn Fn() -> Room,
 }
 
 /// What goes out, and what is to be said of it.

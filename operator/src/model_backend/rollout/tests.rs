@@ -50,7 +50,7 @@ fn situation<'a>(inputs: &'a str, live: Option<&'a Value>) -> Situation<'a> {
         before: None,
         trouble: None,
         unschedulable: false,
-        room: Room::Unknown("not counted".into()),
+        room: &|| Room::Unknown("not counted".into()),
     }
 }
 
@@ -147,14 +147,14 @@ fn auto_surges_where_there_is_room_and_else_drains_first() {
         (Room::Taken("no node has 1 free".into()), Chosen::DrainThenReplace),
         (Room::Unknown("nodes may not be listed".into()), Chosen::DrainThenReplace),
     ] {
-        let changing = Situation { room: room.clone(), ..situation("spec-2", Some(&standing)) };
+        let changing = Situation { room: &|| room.clone(), ..situation("spec-2", Some(&standing)) };
         let settled = settle(built("2"), &server, &changing);
         assert_eq!(settled.choice.strategy, expected, "{room:?}");
         let (Room::Free(why) | Room::Taken(why) | Room::Unknown(why)) = room;
         assert_eq!(settled.choice.why, why);
         // What is free later changes nothing before the next change of the template.
         let standing = live(&settled, true, false);
-        let later = Situation { room: Room::Free("all".into()), ..situation("spec-2", Some(&standing)) };
+        let later = Situation { room: &|| Room::Free("all".into()), ..situation("spec-2", Some(&standing)) };
         assert_eq!(settle(built("2"), &server, &later).choice.strategy, expected);
     }
 }
@@ -164,8 +164,9 @@ fn a_surge_that_finds_its_device_taken_becomes_a_drain_instead_of_waiting_for_ev
     let server = server("Auto");
     let first = settle(built("1"), &server, &situation("spec-1", None));
     let standing = live(&first, true, false);
-    let room = Room::Free("node a has 1 free".into());
-    let surging = settle(built("2"), &server, &Situation { room, ..situation("spec-2", Some(&standing)) });
+    let room = || Room::Free("node a has 1 free".into());
+    let surging =
+        settle(built("2"), &server, &Situation { room: &room, ..situation("spec-2", Some(&standing)) });
     let stuck = live(&surging, false, false);
     let stuck = Situation { unschedulable: true, ..situation("spec-2", Some(&stuck)) };
     assert_eq!(settle(built("2"), &server, &stuck).choice.strategy, Chosen::DrainThenReplace);
