@@ -23,7 +23,16 @@ fn document(name: &str, file: &str) -> Document {
 }
 
 fn input<'a>(document: &'a Document, policy: &'a Policy, raw: &'a str) -> Input<'a> {
-    Input { document, specials: &[], stops: &[], raw, finish: Finish::Stop, mode: Mode::Multi, policy }
+    Input {
+        document,
+        specials: &[],
+        stops: &[],
+        raw,
+        finish: Finish::Stop,
+        mode: Mode::Multi,
+        policy,
+        place: None,
+    }
 }
 
 fn changed(processed: &Processed) -> Vec<Step> {
@@ -466,8 +475,8 @@ proptest! {
         let policy = Policy::default();
         let mode = if single { Mode::Single } else { Mode::Multi };
         let finish = if length { Finish::Length } else { Finish::Stop };
-        let processed = run(&Input { document: &document, specials: &[], stops: &[], raw: &raw, finish, mode, policy: &policy });
+        let processed = run(&Input { document: &document, specials: &[], stops: &[], raw: &raw, finish, mode, policy: &policy, place: None });
         prop_assert!(processed.text.len() <= raw.len() * 4 + 8);
-        let _ = clean_end(&Input { document: &document, specials: &[], stops: &[], raw: &raw, finish, mode, policy: &policy });
+        let _ = clean_end(&Input { document: &document, specials: &[], stops: &[], raw: &raw, finish, mode, policy: &policy, place: None });
     }
 }

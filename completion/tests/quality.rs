@@ -58,6 +58,7 @@ fn a_stream_shows_what_the_whole_answer_shows() {
                 finish,
                 mode: Mode::Multi,
                 policy: &policy,
+                place: None,
             };
             let mut stream = Incremental::new(whole);
             let mut sent = String::new();

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::heads;
 use super::kinds::{self, Kinds};
 use crate::syntax::{self, Caps, Node, Parsed};
 use crate::text::Document;
@@ -33,22 +34,47 @@ pub struct Item {
     pub text: String,
 }
 
-/// The document's items in its own order; none without a grammar or when time is up.
+/// Bytes at the file's beginning in which imports are looked for, when it is not parsed whole.
+const TOP: usize = 8 * 1024;
+
+/// The document's items in its own order. Of a long document only the beginning is parsed, for its imports, and what is
+/// round the cursor; heads of what begins before that, or in a language without a grammar, are found by indentation.
 #[must_use]
 pub fn items(document: &Document, caps: Caps) -> Vec<Item> {
     let Some(language) = document.language() else { return Vec::new() };
     let kinds = kinds::of(language);
-    if kinds.functions.is_empty() && kinds.imports.is_empty() {
-        return Vec::new();
-    }
     let text = document.whole();
     let cursor = document.prefix().len();
-    let Some(parsed) = syntax::parse(language, document.file_name(), &text, cursor, caps) else {
-        return Vec::new();
+    let parse = |text: &str, caps| match kinds.functions.is_empty() && kinds.imports.is_empty() {
+        true => None,
+        false => syntax::parse(language, document.file_name(), text, cursor.min(text.len()), caps),
     };
-    let mut found = Finder { text: &text, cursor, kinds, parsed: &parsed, items: Vec::new() };
-    syntax::walk(parsed.root(), |node| found.visit(node));
-    found.items
+    let Some(near) = parse(&text, caps) else { return heads::above(document.prefix(), cursor) };
+    let found = |parsed: &Parsed| {
+        let mut found = Finder { text: &text, cursor, kinds, parsed, items: Vec::new() };
+        syntax::walk(parsed.root(), |node| found.visit(node));
+        found.items
+    };
+    let start = near.window.start;
+    if start == 0 {
+        return found(&near);
+    }
+    let top = text.get(..start).map(|before| lines_within(before, TOP)).unwrap_or_default();
+    let top = parse(top, Caps { bytes: TOP, ..caps }).map(|top| found(&top)).unwrap_or_default();
+    let imports = top.into_iter().filter(|item| item.part == Part::Import);
+    let far = heads::above(document.prefix(), start);
+    imports.chain(far).chain(found(&near)).collect()
+}
+
+/// The whole lines within so many bytes.
+fn lines_within(text: &str, bytes: usize) -> &str {
+    match text.as_bytes().get(..bytes) {
+        None => text,
+        Some(head) => {
+            let end = head.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            text.get(..end).unwrap_or_default()
+        }
+    }
 }
 
 struct Finder<'tree> {

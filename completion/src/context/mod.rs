@@ -2,6 +2,7 @@
 //! of classes and functions that enclose the cursor and begin before the cut, signatures of what follows.
 
 mod extract;
+mod heads;
 mod kinds;
 
 use std::collections::HashSet;

@@ -148,6 +148,7 @@ impl Bench<'_> {
             finish,
             mode,
             policy: &self.options.policy,
+            place: None,
         }
     }
 

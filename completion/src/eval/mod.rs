@@ -6,6 +6,7 @@ mod measure;
 mod mutation;
 mod report;
 mod sample;
+mod time;
 mod typing;
 
 pub use form::Form;
@@ -13,4 +14,5 @@ pub use measure::{Cell, Options, Outcome, measure};
 pub use mutation::Mutation;
 pub use report::Report;
 pub use sample::{Sample, Set, light, read};
+pub use time::{Times, long_file, time};
 pub use typing::typing;

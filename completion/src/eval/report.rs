@@ -178,7 +178,7 @@ fn percents(cells: &[Cell], digits: usize) -> String {
     percents.join(" | ")
 }
 
-fn micros(times: &[Duration], percentile: usize) -> f64 {
+pub(super) fn micros(times: &[Duration], percentile: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = (sorted.len() * percentile / 100).min(sorted.len().saturating_sub(1));

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::lexis::{Event, Lexer, Lexis, State, closer};
+use super::place::Place;
 
 /// How much of an answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub lexis: Lexis,
     /// How much is wanted.
     pub mode: Mode,
+    /// What was found out about the place before.
+    pub(super) place: Option<&'a Place>,
     open: OnceCell<Open>,
 }
 
@@ -39,7 +42,7 @@ const PREFIX_SEEN: usize = 256 * 1024;
 
 /// The lexer and the open brackets where the cursor's line begins.
 #[derive(Debug, Clone)]
-struct Open {
+pub(super) struct Open {
     lexer: Lexer,
     stack: Vec<u8>,
 }
@@ -70,7 +73,16 @@ impl<'a> Context<'a> {
     /// A context without special tokens or stop words.
     #[must_use]
     pub fn new(prefix: &'a str, suffix: &'a str, lexis: Lexis) -> Context<'a> {
-        Context { prefix, suffix, specials: &[], stops: &[], lexis, mode: Mode::Multi, open: OnceCell::new() }
+        Context {
+            prefix,
+            suffix,
+            specials: &[],
+            stops: &[],
+            lexis,
+            mode: Mode::Multi,
+            place: None,
+            open: OnceCell::new(),
+        }
     }
 
     /// The part of the cursor's line that stands before it.
@@ -179,7 +191,14 @@ impl<'a> Context<'a> {
     }
 
     fn open(&self) -> &Open {
-        self.open.get_or_init(|| {
+        match self.place {
+            Some(place) => place.open.get_or_init(|| self.find_open()),
+            None => self.open.get_or_init(|| self.find_open()),
+        }
+    }
+
+    fn find_open(&self) -> Open {
+        {
             let mut lexer = Lexer::new(self.lexis);
             let mut stack = Vec::new();
             let whole = self.prefix.len() - self.current_line().len();
@@ -194,7 +213,7 @@ impl<'a> Context<'a> {
                 Event::LineStart(_) => {}
             });
             Open { lexer, stack }
-        })
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tree_sitter::{InputEdit, ParseOptions, Parser, Point, Tree};
 
 use super::context::{ceil, floor};
+use super::place::Place;
 use crate::syntax::{Caps, walk};
 
 /// A parser with the file around the cursor.
@@ -15,6 +16,7 @@ pub struct Guard<'a> {
     before: &'a str,
     after: &'a str,
     left: Duration,
+    place: Option<&'a Place>,
     last: Option<(String, Tree)>,
     known: Vec<(String, usize)>,
 }
@@ -42,7 +44,13 @@ impl<'a> Guard<'a> {
             parser.set_language(grammar).ok().map(|()| parser)
         });
         let (before, after) = window(prefix, suffix, caps.bytes);
-        Guard { parser, before, after, left: caps.time, last: None, known: Vec::new() }
+        Guard { parser, before, after, left: caps.time, place: None, last: None, known: Vec::new() }
+    }
+
+    /// Begins with the tree that is known of the place, and leaves it there for the next.
+    #[must_use]
+    pub fn at(self, place: Option<&'a Place>) -> Guard<'a> {
+        Guard { place, ..self }
     }
 
     /// The number of syntax errors with this completion in its place, or `None` without grammar or beyond the caps.
@@ -80,6 +88,19 @@ impl<'a> Guard<'a> {
     }
 
     fn parse(&mut self, text: String) -> Option<&Tree> {
+        if let (Some(place), None) = (self.place, &self.last) {
+            if place.tree.get().is_none() {
+                self.parse_from_last(format!("{}{}", self.before, self.after));
+                // Another may have been faster.
+                let _theirs = place.tree.set(self.last.clone());
+            }
+            self.last = place.tree.get().cloned().flatten();
+        }
+        self.parse_from_last(text)
+    }
+
+    /// Parses what differs from the text before.
+    fn parse_from_last(&mut self, text: String) -> Option<&Tree> {
         let parser = self.parser.as_mut()?;
         if self.left.is_zero() {
             return None;
@@ -137,9 +158,9 @@ fn window<'a>(prefix: &'a str, suffix: &'a str, bytes: usize) -> (&'a str, &'a s
 /// The one edit that turns the old text into the new one.
 fn edit(old: &str, new: &str) -> InputEdit {
     let (a, b) = (old.as_bytes(), new.as_bytes());
-    let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let start = common(a.chunks(CHUNK).zip(b.chunks(CHUNK)), a.iter().zip(b));
     let most = a.len().min(b.len()) - start;
-    let tail = a.iter().rev().zip(b.iter().rev()).take(most).take_while(|(x, y)| x == y).count();
+    let tail = common(a.rchunks(CHUNK).zip(b.rchunks(CHUNK)), a.iter().rev().zip(b.iter().rev())).min(most);
     let (old_end, new_end) = (a.len() - tail, b.len() - tail);
     InputEdit {
         start_byte: start,
@@ -149,6 +170,18 @@ fn edit(old: &str, new: &str) -> InputEdit {
         old_end_position: point(a, old_end),
         new_end_position: point(b, new_end),
     }
+}
+
+/// Bytes that are compared at once.
+const CHUNK: usize = 256;
+
+/// How many bytes are alike from one end on: by chunks first, then one by one.
+fn common<'b>(
+    chunks: impl Iterator<Item = (&'b [u8], &'b [u8])>,
+    bytes: impl Iterator<Item = (&'b u8, &'b u8)>,
+) -> usize {
+    let whole = chunks.take_while(|(one, other)| one == other).map(|(one, _)| one.len()).sum();
+    whole + bytes.skip(whole).take_while(|(one, other)| one == other).count()
 }
 
 fn point(text: &[u8], at: usize) -> Point {

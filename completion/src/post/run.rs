@@ -3,8 +3,8 @@
 use super::lexis::Lexis;
 use super::policy::{Policy, Step};
 use super::{
-    Context, Guard, Mode, brackets, filter, indent, overlap, reflection, repetition, rewrite, scope, special,
-    stops, truncation, whitespace,
+    Context, Guard, Mode, Place, brackets, filter, indent, overlap, reflection, repetition, rewrite, scope,
+    special, stops, truncation, whitespace,
 };
 use crate::language::Language;
 use crate::text::Document;
@@ -35,6 +35,8 @@ pub struct Input<'a> {
     pub mode: Mode,
     /// What the user wants done.
     pub policy: &'a Policy,
+    /// What earlier looks at answers for this document found out, and later ones will use.
+    pub place: Option<&'a Place>,
 }
 
 /// An answer ready to be shown.
@@ -80,6 +82,7 @@ impl<'a> Input<'a> {
         context.specials = self.specials;
         context.stops = self.stops;
         context.mode = self.mode;
+        context.place = self.place;
         context
     }
 
@@ -88,7 +91,8 @@ impl<'a> Input<'a> {
     pub fn guard(&self) -> Guard<'a> {
         let name = self.document.file_name();
         let grammar = self.document.language().and_then(|language| crate::syntax::grammar(language, name));
-        Guard::new(grammar.as_ref(), self.document.prefix(), self.document.suffix(), self.policy.caps)
+        let (prefix, suffix) = (self.document.prefix(), self.document.suffix());
+        Guard::new(grammar.as_ref(), prefix, suffix, self.policy.caps).at(self.place)
     }
 }
 

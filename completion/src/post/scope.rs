@@ -204,13 +204,13 @@ fn behind_definition(lines: &[CodeLine<'_>], context: &Context<'_>) -> Option<us
     Some(begin_of_block(lines, next.start, level, context))
 }
 
-enum Definition {
+pub(crate) enum Definition {
     Function,
     Container,
 }
 
 /// Does the line begin a definition?
-fn definition(line: &str) -> Option<Definition> {
+pub(crate) fn definition(line: &str) -> Option<Definition> {
     let mut words =
         line.trim_start().split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
     let first = words.by_ref().find(|word| !MODIFIERS.contains(word))?;
@@ -297,7 +297,7 @@ const STATEMENTS: &[&str] = &[
 ];
 
 /// A line of closing brackets or of the word that ends a block.
-fn is_closer(line: &str) -> bool {
+pub(crate) fn is_closer(line: &str) -> bool {
     let line = line.trim();
     line.starts_with(['}', ')', ']']) && !line.contains(char::is_alphanumeric)
         || matches!(line, "end" | "end;" | "end,")

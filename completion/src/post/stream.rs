@@ -28,10 +28,16 @@ pub struct Incremental<'a> {
     context: Context<'a>,
     raw: String,
     sent: String,
+    watch: Watch,
+    is_cut: bool,
+}
+
+/// Looks at an answer that grows, for its end.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
     /// Up to here the raw text was asked for an end.
     seen: usize,
     tries: usize,
-    is_cut: bool,
 }
 
 impl<'a> Incremental<'a> {
@@ -43,8 +49,7 @@ impl<'a> Incremental<'a> {
             input,
             raw: String::new(),
             sent: String::new(),
-            seen: 0,
-            tries: 0,
+            watch: Watch::default(),
             is_cut: false,
         }
     }
@@ -53,7 +58,8 @@ impl<'a> Incremental<'a> {
     pub fn push(&mut self, piece: &str) -> Progress {
         if !self.is_cut {
             self.raw.push_str(piece);
-            self.is_cut = self.is_decided();
+            let input = Input { raw: &self.raw, ..self.input };
+            self.is_cut = self.watch.look_with(&input, &self.context) == Progress::Cut;
         }
         if self.is_cut { Progress::Cut } else { Progress::More }
     }
@@ -101,34 +107,6 @@ impl<'a> Incremental<'a> {
         rest
     }
 
-    fn is_decided(&mut self) -> bool {
-        if special::apply(&self.raw, &self.context).is_some_and(|change| change.cut) {
-            return true;
-        }
-        if stops::apply(&self.raw, &self.context).is_some_and(|change| change.cut) {
-            return !begins_with_talk(&self.raw) && self.ends_when_run();
-        }
-        let Some(whole) = self.raw.rfind('\n').map(|at| at + 1).filter(|at| *at > self.seen) else {
-            return false;
-        };
-        self.seen = whole;
-        let text = self.raw.get(..whole).unwrap_or_default().replace("\r\n", "\n");
-        if begins_with_talk(&text) {
-            return text.matches("```").count() >= 2 && self.ends_when_run();
-        }
-        let looks_decided = stops::is_decided(&text, &self.context)
-            || repetition::is_decided(&text, &self.context)
-            || overlap::is_decided(&text, &self.context)
-            || scope::is_decided(&text, &self.context);
-        looks_decided && self.ends_when_run()
-    }
-
-    fn ends_when_run(&mut self) -> bool {
-        self.tries += 1;
-        self.tries <= MOST_TRIES
-            && run(&Input { raw: &self.raw, finish: Finish::Stop, ..self.input }).cut_by.is_some()
-    }
-
     /// The length up to the lines that a later piece could still take away: blank lines, comments, closing brackets, and
     /// those that stand in the file already or repeat.
     fn stable(&self, text: &str) -> usize {
@@ -153,6 +131,44 @@ impl<'a> Incremental<'a> {
         !line.contains(char::is_alphanumeric)
             || self.context.suffix.lines().take(SUFFIX_LINES).any(|other| other.trim() == line)
             || self.context.prefix.lines().rev().take(PREFIX_LINES).any(|other| other.trim() == line)
+    }
+}
+
+impl Watch {
+    /// Looks at the whole answer so far, which is the input's `raw`; each time it is longer, or as it was.
+    pub fn look(&mut self, input: &Input<'_>) -> Progress {
+        self.look_with(input, &input.context())
+    }
+
+    fn look_with(&mut self, input: &Input<'_>, context: &Context<'_>) -> Progress {
+        if self.is_decided(input, context) { Progress::Cut } else { Progress::More }
+    }
+
+    fn is_decided(&mut self, input: &Input<'_>, context: &Context<'_>) -> bool {
+        if special::apply(input.raw, context).is_some_and(|change| change.cut) {
+            return true;
+        }
+        if stops::apply(input.raw, context).is_some_and(|change| change.cut) {
+            return !begins_with_talk(input.raw) && self.ends_when_run(input);
+        }
+        let Some(whole) = input.raw.rfind('\n').map(|at| at + 1).filter(|at| *at > self.seen) else {
+            return false;
+        };
+        self.seen = whole;
+        let text = input.raw.get(..whole).unwrap_or_default().replace("\r\n", "\n");
+        if begins_with_talk(&text) {
+            return text.matches("```").count() >= 2 && self.ends_when_run(input);
+        }
+        let looks_decided = stops::is_decided(&text, context)
+            || repetition::is_decided(&text, context)
+            || overlap::is_decided(&text, context)
+            || scope::is_decided(&text, context);
+        looks_decided && self.ends_when_run(input)
+    }
+
+    fn ends_when_run(&mut self, input: &Input<'_>) -> bool {
+        self.tries += 1;
+        self.tries <= MOST_TRIES && run(&Input { finish: Finish::Stop, ..*input }).cut_by.is_some()
     }
 }
 

@@ -37,10 +37,15 @@ pub fn build(
         return Err(PromptError::Window { window: backend.window, reserved });
     };
     let room = room.min(settings.max_prompt);
-    let items = if maker.takes_header() { context::items(document, settings.caps) } else { Vec::new() };
     let limit = backend.window - max_tokens;
     let mut target = room;
+    let mut items = Vec::new();
     let mut cut = maker.cut(&items, target);
+    // What is shown whole has nothing to be told about it, and need not be parsed.
+    if maker.takes_header() && (cut.prefix > 0 || cut.suffix < document.suffix().len()) {
+        items = context::items(document, settings.caps);
+        cut = maker.cut(&items, target);
+    }
     for _ in 0..ROUNDS {
         let over = backend.counter.count(&maker.rendered(&cut)).saturating_sub(limit);
         if over == 0 {

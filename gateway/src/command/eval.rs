@@ -5,7 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use modelgate_completion::eval::{Cell, Options, Outcome, Report, Sample, Set, light, measure, read, typing};
+use modelgate_completion::eval::{
+    Cell, Options, Outcome, Report, Sample, Set, light, long_file, measure, read, time, typing,
+};
 
 use super::misuse;
 
@@ -17,12 +19,20 @@ const LARGEST_FILE: u64 = 1 << 30;
 /// Completions that are typed character by character.
 const TYPED: usize = 12;
 
+/// Bytes of the long file that completions are timed in.
+const LONG_FILE: usize = 100 * 1024;
+/// Completions that are timed in a file.
+const TIMED: usize = 400;
+
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
 pub struct Eval {
     /// Folder with infilling problems: *.jsonl or *.jsonl.gz with task_id, prompt, canonical_solution and suffix
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "time")]
+    data: Option<PathBuf>,
+    /// Measure what the engine itself costs completions from this file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    time: Vec<PathBuf>,
     /// Take only each N-th sample
     #[arg(long, value_name = "N", default_value_t = 1)]
     every: usize,
@@ -40,7 +50,14 @@ pub struct Eval {
 impl Eval {
     /// 0 when every target is met, 1 otherwise, 2 when the data cannot be read.
     pub(super) fn run(self) -> u8 {
-        let samples = match samples(&self.data) {
+        for file in &self.time {
+            match std::fs::read_to_string(file) {
+                Ok(text) => print_times(&file.to_string_lossy(), &text),
+                Err(error) => return misuse(&[format!("--time {}: {error}", file.display())]),
+            }
+        }
+        let Some(folder) = &self.data else { return 0 };
+        let samples = match samples(folder) {
             Ok(samples) => samples,
             Err(fault) => return misuse(&[fault]),
         };
@@ -49,6 +66,7 @@ impl Eval {
         outcome.typing = Cell { of: typed.keystrokes, count: typed.stable };
         let report = Report(&outcome);
         println!("{}", report.markdown());
+        print_times(&self.file_name, &long_file(&samples, LONG_FILE));
         for (what, sample, raw, text) in &outcome.failures {
             println!(
                 "{what} ({}, {})\n  right: {:?}\n  given: {raw:?}\n  made:  {text:?}",
@@ -86,6 +104,12 @@ impl Eval {
             outcomes.fold(Outcome::default(), Outcome::with)
         })
     }
+}
+
+fn print_times(file_name: &str, text: &str) {
+    // Once for what is only made at the first use, such as a grammar's tables in memory.
+    let _first = time(text, file_name, 2);
+    println!("{}", time(text, file_name, TIMED).markdown(file_name, text.len()));
 }
 
 /// The samples of all files, in the files' order; the light set is made from the random spans where it is not there.

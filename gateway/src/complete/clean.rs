@@ -1,11 +1,15 @@
 //! The model's answers → what an editor shows, by the steps of `modelgate_completion::post`. All of it parses, so it is work
 //! for the pool, never for the threads that serve connections.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use modelgate_api::contract::PostProcessConfig;
 use modelgate_api::v1alpha1::{CommentOnly, PostProcessStep};
 use modelgate_completion::Document;
 use modelgate_completion::post::{
-    self, Candidate, Incremental, Input, Mode, Policy, Processed, Progress as Decided, Step, clean_end, rank,
+    self, Candidate, Incremental, Input, Mode, Place, Policy, Processed, Progress as Decided, Step, Watch,
+    clean_end, rank,
 };
 
 use super::making::Asked;
@@ -20,6 +24,9 @@ pub(super) struct Cleaner {
     stops: Vec<String>,
     mode: Mode,
     policy: Policy,
+    /// What one look at an answer found out for the next.
+    place: Place,
+    watches: Mutex<BTreeMap<usize, Watch>>,
 }
 
 /// Answers worth showing, and the steps that changed any of them.
@@ -53,6 +60,8 @@ impl Cleaner {
             stops,
             mode: if is_line { Mode::Single } else { Mode::Multi },
             policy,
+            place: Place::default(),
+            watches: Mutex::default(),
         }
     }
 
@@ -68,12 +77,14 @@ impl Cleaner {
             },
             mode: self.mode,
             policy: &self.policy,
+            place: Some(&self.place),
         }
     }
 
     /// Whether no further piece changes what is shown of this answer.
-    pub(super) fn is_decided(&self, raw: &str) -> bool {
-        Incremental::new(self.input("", Finish::Stop)).push(raw) == Decided::Cut
+    pub(super) fn is_decided(&self, answer: usize, raw: &str) -> bool {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.entry(answer).or_default().look(&self.input(raw, Finish::Stop)) == Decided::Cut
     }
 
     /// What of an answer that is still coming no later piece changes.

@@ -288,7 +288,7 @@ async fn read(
         for index in grown {
             let Some(text) = progress.unfinished(index) else { continue };
             let cleaner = Arc::clone(cleaner);
-            if core.pool.run(move || cleaner.is_decided(&text)).await? && progress.cut(index) {
+            if core.pool.run(move || cleaner.is_decided(index, &text)).await? && progress.cut(index) {
                 return Ok(true);
             }
         }
