@@ -70,6 +70,28 @@ fn what_the_cut_took_away_is_told_at_the_top() {
 }
 
 #[test]
+fn what_stands_too_far_off_to_be_parsed_is_told_too() {
+    let body: String =
+        (0..1500).map(|line| format!("        self.value_{line} = compute({line})\n")).collect();
+    // No grammar for the second: heads by indentation alone.
+    for (name, head, import) in [
+        ("account.py", "class Account:\n    def fill(self):\n", "import os\n"),
+        ("account.gd", "class Account:\n    func fill(self):\n", ""),
+    ] {
+        let prefix = format!("{import}\n{head}{body}        self.");
+        let document = Document::new(&prefix, "\n", name, None);
+        let family = Family::of_name("Qwen").unwrap();
+        let caps = Caps { bytes: Settings::default().caps.bytes, ..settings().caps };
+        assert!(prefix.len() > 2 * caps.bytes);
+        let settings = Settings { caps, ..settings() };
+        let prompt = build(&document, &[], &backend(Some(family), false, 2048, &Bound), &settings).unwrap();
+        let text = text(&prompt.kind);
+        let top = format!("<|fim_prefix|>{import}{head}        self.value_");
+        assert!(text.contains(&top), "{name}: {}", text.get(..200).unwrap());
+    }
+}
+
+#[test]
 fn a_short_file_is_shown_whole_and_says_nothing_twice() {
     let document = Document::new("import os\n\ndef f():\n    ", "\n\ndef g():\n    pass\n", "a.py", None);
     let family = Family::of_name("StarCoder").unwrap();

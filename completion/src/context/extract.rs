@@ -35,7 +35,7 @@ pub struct Item {
 }
 
 /// Bytes at the file's beginning in which imports are looked for, when it is not parsed whole.
-const TOP: usize = 8 * 1024;
+const TOP: usize = 4 * 1024;
 
 /// The document's items in its own order. Of a long document only the beginning is parsed, for its imports, and what is
 /// round the cursor; heads of what begins before that, or in a language without a grammar, are found by indentation.

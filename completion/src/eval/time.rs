@@ -18,6 +18,8 @@ const LINES: usize = 12;
 const PIECE: usize = 4;
 /// Tokens of prompt and answer.
 const WINDOW: usize = 8192;
+/// How often each place is timed; the fastest counts, so that what else runs on the machine is left out.
+const ROUNDS: usize = 5;
 
 /// Times of completions from one file.
 #[derive(Debug, Clone, Default)]
@@ -88,12 +90,22 @@ pub fn time(text: &str, file_name: &str, places: usize) -> Times {
         let (from, to) = (offset(at + LINES), offset(at + 2 * LINES));
         let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
         let answer = piece(cursor, to);
-        one((piece(0, cursor), answer, piece(from, text.len())), file_name, &mut times);
+        let parts = (piece(0, cursor), answer, piece(from, text.len()));
+        let Some([prompt, decide, clean, total]) =
+            (0..ROUNDS).map(|_| one(parts, file_name)).min_by_key(|[.., total]| *total)
+        else {
+            continue;
+        };
+        times.prompt.push(prompt);
+        times.decide.push(decide);
+        times.clean.push(clean);
+        times.total.push(total);
     }
     times
 }
 
-fn one((prefix, answer, suffix): (&str, &str, &str), file_name: &str, times: &mut Times) {
+/// Prompt, decisions, cleaning, all of it.
+fn one((prefix, answer, suffix): (&str, &str, &str), file_name: &str) -> [Duration; 4] {
     let begun = Instant::now();
     let document = Document::new(prefix, suffix, file_name, None);
     let family = Family::of_name("Qwen");
@@ -129,8 +141,5 @@ fn one((prefix, answer, suffix): (&str, &str, &str), file_name: &str, times: &mu
     let decided = asked.elapsed();
     let cleaning = Instant::now();
     let _shown = run(&Input { raw: answer.get(..end).unwrap_or_default(), ..input });
-    times.prompt.push(prompted);
-    times.decide.push(decided);
-    times.clean.push(cleaning.elapsed());
-    times.total.push(begun.elapsed());
+    [prompted, decided, cleaning.elapsed(), begun.elapsed()]
 }

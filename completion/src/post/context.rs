@@ -36,7 +36,7 @@ pub struct Context<'a> {
 }
 
 /// Only so much of the text after the cursor is looked at by the bracket rule, in bytes.
-const SUFFIX_SEEN: usize = 32 * 1024;
+const SUFFIX_SEEN: usize = 8 * 1024;
 /// Only so much of the text before the cursor, in bytes.
 const PREFIX_SEEN: usize = 256 * 1024;
 

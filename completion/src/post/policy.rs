@@ -89,7 +89,7 @@ impl Default for Policy {
             off: BTreeSet::new(),
             min_length: 1,
             drop_comment_only: true,
-            caps: Caps { bytes: 48 * 1024, ..Caps::default() },
+            caps: Caps { bytes: 10 * 1024, ..Caps::default() },
         }
     }
 }

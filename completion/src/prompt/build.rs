@@ -1,5 +1,7 @@
 //! A document, the client's other files and a backend → the prompt.
 
+use std::cell::OnceCell;
+
 use super::{BackendTraits, ContextItem, Prompt, PromptError, PromptKind, Section, Settings, Shape, cut};
 use crate::context::{self, Item};
 use crate::family::{self, Order, OtherFile, Pieces};
@@ -30,7 +32,7 @@ pub fn build(
 ) -> Result<Prompt, PromptError> {
     let shape = Shape::of(document);
     let max_tokens = shape.max_tokens(settings.max_tokens).min(backend.window / 2).max(1);
-    let maker = Maker { document, files, backend, settings };
+    let maker = Maker { document, files, backend, settings, total: OnceCell::new() };
     let empty = Cut { prefix: document.prefix().len(), suffix: 0, header: String::new(), files: Vec::new() };
     let reserved = max_tokens + backend.counter.count(&maker.rendered(&empty));
     let Some(room) = backend.window.checked_sub(reserved) else {
@@ -72,6 +74,8 @@ struct Maker<'a> {
     files: &'a [ContextItem],
     backend: &'a BackendTraits<'a>,
     settings: &'a Settings,
+    /// Tokens of all the text before the cursor.
+    total: OnceCell<usize>,
 }
 
 impl Maker<'_> {
@@ -94,7 +98,7 @@ impl Maker<'_> {
         let share = |percent: usize| room.saturating_mul(percent.min(90)) / 100;
         let after = if self.takes_suffix() { self.suffix_end(room) } else { 0 };
         let left = room.saturating_sub(self.count(suffix.get(..after).unwrap_or_default()));
-        let total = self.count(prefix);
+        let total = *self.total.get_or_init(|| self.count(prefix));
         let most_files = share(self.settings.files_percent);
         // Files take what is left over, and a share of a prompt that is full.
         let files_room = step(left.saturating_sub(total), FILES_STEP).max(most_files.min(left / 2));

@@ -65,7 +65,7 @@ impl Default for Settings {
             suffix_percent: 20,
             files_percent: 25,
             header_percent: 15,
-            caps: Caps { bytes: 24 * 1024, ..Caps::default() },
+            caps: Caps { bytes: 12 * 1024, ..Caps::default() },
         }
     }
 }

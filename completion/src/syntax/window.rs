@@ -15,6 +15,7 @@ pub(super) fn around(text: &str, cursor: usize, bytes: usize) -> Range<usize> {
     let after = text.len() - cursor;
     let before = (bytes / 4 * BEFORE).max(bytes.saturating_sub(after)).min(cursor);
     let start = line_start(text, cursor - before, cursor);
+    let start = unindented(text, start, cursor).unwrap_or(start);
     let end = line_end(text, cursor, (start + bytes).min(text.len()));
     start..end
 }
@@ -29,6 +30,22 @@ fn line_start(text: &str, from: usize, to: usize) -> usize {
     let newline =
         text.as_bytes().get(from - 1..to).and_then(|part| part.iter().position(|byte| *byte == b'\n'));
     newline.map_or(from, |at| from + at)
+}
+
+/// The first line within the range's first half that is not indented, where a parse finds its way soonest.
+fn unindented(text: &str, from: usize, to: usize) -> Option<usize> {
+    if from == 0 {
+        return None;
+    }
+    let half = floor(text, from + (to - from) / 2);
+    let mut start = from;
+    for line in text.get(from..half)?.split_inclusive('\n') {
+        if line.starts_with(|first: char| first.is_alphanumeric() || matches!(first, '@' | '#')) {
+            return Some(start);
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// The last line start within the range, or the last character boundary.
