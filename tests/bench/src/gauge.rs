@@ -4,6 +4,7 @@ use std::process::{Child, Command};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 /// Clock ticks of a second in `/proc`; Linux shows 100 on every architecture.
@@ -20,6 +21,12 @@ pub fn pin(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core)?;
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot run on core {core}"))
+}
+
+/// Lets this process and those that it starts open as many connections as they may.
+pub fn allow_connections() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("the number of open files is not told")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("the number of open files cannot be raised")
 }
 
 /// Starts a command on a core: a child inherits its parent's.

@@ -56,12 +56,21 @@ impl Phase {
         }
     }
 
+    /// Rounds of a whole run; together they take five minutes.
+    fn rounds(self) -> u32 {
+        match self {
+            Self::Chat | Self::Stream => 5,
+            Self::Completion | Self::ChatPaced | Self::StreamPaced => 4,
+            Self::Streams => 3,
+        }
+    }
+
     fn ask(self) -> Ask {
         match self {
             Self::Chat | Self::ChatPaced => Ask { kind: Kind::Chat, events: 0, pause_ms: 0 },
             Self::Completion => Ask { kind: Kind::Completion, events: 0, pause_ms: 0 },
             Self::Stream | Self::StreamPaced => Ask { kind: Kind::Chat, events: 64, pause_ms: 0 },
-            Self::Streams => Ask { kind: Kind::Chat, events: 115, pause_ms: PAUSE_MS },
+            Self::Streams => Ask { kind: Kind::Chat, events: 150, pause_ms: PAUSE_MS },
         }
     }
 }
@@ -90,6 +99,7 @@ pub fn run(runtime: &Runtime, local: &LocalSet, smoke: bool) -> Result<()> {
     };
     let cores = Cores { gateway, load };
     gauge::pin(load)?;
+    gauge::allow_connections()?;
     let cache = Cache::from_environment()?;
     let folder = tempfile::tempdir()?;
     let (_upstream, to) = subject::upstream(cores)?;
@@ -105,13 +115,7 @@ pub fn run(runtime: &Runtime, local: &LocalSet, smoke: bool) -> Result<()> {
     let direct = Target { at: to, bearer: None };
     let mut samples = Samples::new();
     for phase in Phase::ALL {
-        let rounds = if smoke {
-            1
-        } else if matches!(phase, Phase::Chat | Phase::Stream) {
-            6
-        } else {
-            4
-        };
+        let rounds = if smoke { 1 } else { phase.rounds() };
         step(&format!("measure {} of {} in {rounds} rounds", phase.name(), subjects.len()), || {
             for round in 0..rounds {
                 turn(
@@ -139,7 +143,8 @@ pub fn run(runtime: &Runtime, local: &LocalSet, smoke: bool) -> Result<()> {
     if !smoke {
         report.write()?;
     }
-    ensure!(report.failures() == 0, "{} answers were wrong", report.failures());
+    let wrong = report.failures();
+    ensure!(wrong == 0, "{wrong} answers of the gateway or the floor were wrong");
     Ok(())
 }
 

@@ -183,8 +183,8 @@ metadata: {{name: bench}}
 spec:
   auth: {{oidc: [{{issuer: \"http://{issuer}\", audiences: [gitlab-code-suggestions]}}]}}
   limits:
-  - {{name: requests, by: Subject, requestsPerMinute: 100000000, concurrent: 4000}}
-  - {{name: tokens, by: Subject, tokensPerMinute: 2000000000}}
+  - {{name: requests, by: Subject, requestsPerMinute: 1000000, concurrent: 4000}}
+  - {{name: tokens, by: Subject, tokensPerMinute: 1000000000}}
   routes:
   - name: all
     backends: [{{name: mock}}]
