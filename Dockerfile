@@ -3,14 +3,14 @@
 # Built on the Debian release whose libraries the last stage holds; Rust's version is the one in rust-toolchain.toml.
 FROM rust:1.95.0-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends cmake=3.25.* libclang-dev=1:14.* protobuf-compiler=3.21.* \
+    && apt-get install --yes --no-install-recommends cmake=3.25.* libclang-dev=1:14.* \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release \
     --package modelgate-operator --package modelgate-gateway --package modelgate-engine --package modelgate-gpu
 
-# No shell and no package manager; the user is 65532 (nonroot).
+# No shell and no package manager, the C and C++ libraries and certificates; the user is 65532 (nonroot).
 FROM gcr.io/distroless/cc-debian12:nonroot AS base
 USER 65532:65532
 WORKDIR /
@@ -25,8 +25,6 @@ EXPOSE 5000 8082 8083
 ENTRYPOINT ["/usr/local/bin/modelgate-gateway"]
 
 FROM base AS engine
-# The OpenMP runtime that inference uses.
-COPY --from=build /usr/lib/x86_64-linux-gnu/libgomp.so.1 /usr/lib/x86_64-linux-gnu/libgomp.so.1
 COPY --from=build /src/target/release/modelgate-engine /usr/local/bin/modelgate-engine
 ENTRYPOINT ["/usr/local/bin/modelgate-engine"]
 

@@ -12,6 +12,9 @@ MODEL ?=
 ONCE ?=
 # standalone: `run` starts engine, gateway and Prometheus without Kubernetes.
 MODE ?=
+# current: `run` takes the cluster of the current context and asks first; YES=1 does not ask.
+CLUSTER ?=
+YES ?=
 # Ports on this machine's loopback; each program says its default.
 API_PORT ?=
 GATEWAY_PORT ?=
@@ -39,7 +42,7 @@ RUN_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model '$(MODEL)') $(if $(MODE)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME ENV=NAME TAG=TAG CONFIRM=1 SMOKE=1"
+	@echo "Variables: MODEL=FILE.gguf ONCE=1 MODE=standalone CLUSTER=current YES=1 API_PORT=N GATEWAY_PORT=N PROMETHEUS_PORT=N SUITE=NAME ENV=NAME TAG=TAG CONFIRM=1 SMOKE=1"
 
 try: ## Gateway with canned answers, or with MODEL=FILE.gguf; no root, no Kubernetes
 	@MODEL='$(MODEL)' GATEWAY_PORT='$(GATEWAY_PORT)' .ci/try
@@ -68,8 +71,8 @@ check: lint ## Lint, then unit, golden and property tests and the repository's r
 crds: ## Write crds/*.yaml anew from the types in api/
 	UPDATE=1 cargo test -q --locked -p modelgate-api --features crd --test crds
 
-manifests: tools ## Write manifests/base/modelgate.yaml anew from the chart
-	UPDATE=1 cargo test -q --locked --release -p testkit --features cluster --test delivery -- two_renders
+manifests: tools ## Write manifests/base/modelgate.yaml and the OLM bundle anew from the chart
+	UPDATE=1 cargo test -q --locked --release -p testkit --features cluster --test delivery -- two_renders the_bundle_installs
 
 deploy: ## Show what deploying ENV=local|staging|production would change; CONFIRM=1 does it, TAG= sets the gateway's image
 	@ENV='$(ENV)' TAG='$(TAG)' IMAGE_REGISTRY='$(IMAGE_REGISTRY)' CONFIRM='$(CONFIRM)' .ci/deploy
@@ -87,8 +90,13 @@ dist: runner ## dist/: programs, chart, definitions, image archives, compose fol
 runner:
 	@.ci/runner
 
-run: runner ## The whole path on a local cluster: resources applied, pods ready, a completion, targets up
+run: ## The whole path on a local cluster: resources applied, pods ready, a completion, targets up; CLUSTER=current: on yours
+ifeq ($(CLUSTER),current)
+	@YES='$(YES)' ONCE='$(ONCE)' GATEWAY_PORT='$(GATEWAY_PORT)' IMAGE_REGISTRY='$(IMAGE_REGISTRY)' .ci/run-current
+else
+	@.ci/runner
 	@$(TESTKIT) run $(RUN_FLAGS)
+endif
 
 tools: runner ## Install what is missing, build the cluster's tools once, fetch the small model
 	@$(TESTKIT) tools build

@@ -2,6 +2,9 @@
 //! built tools and no cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod current;
+mod olm;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
