@@ -46,8 +46,11 @@ fn outside(expose: Option<&Expose>, own_scheme: &str, applied: &Resources<Applie
             let host = host(assigned);
             host.into_iter().map(|host| format!("{scheme}://{host}")).collect()
         }
-        ExposeType::HttpRoute if applied.route.is_none() => Vec::new(),
         ExposeType::HttpRoute => {
+            // A route that no Gateway took leads nowhere.
+            if attached(expose, applied).is_none_or(|said| said.0 != Truth::True) {
+                return Vec::new();
+            }
             let secure = expose.parent_refs.iter().any(is_secure);
             let scheme = if secure { "https" } else { "http" };
             expose.host.iter().map(|host| format!("{scheme}://{host}")).collect()

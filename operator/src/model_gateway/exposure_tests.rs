@@ -73,9 +73,10 @@ fn addresses_are_those_that_controllers_gave() {
         (
             "{type: HTTPRoute, host: code.example.com, parentRefs: [{name: public, port: 443}]}",
             "",
-            json!({}),
+            json!({"status": {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}}),
             vec!["https://code.example.com"],
         ),
+        ("{type: HTTPRoute, host: code.example.com, parentRefs: [{name: public}]}", "", json!({}), vec![]),
         ("{type: LoadBalancer}", "", json!({}), vec![]),
         ("{type: LoadBalancer}", "", given(&json!({"ip": "203.0.113.7"})), vec!["http://203.0.113.7"]),
         ("{type: LoadBalancer}", tls, given(&json!({"ip": "2001:db8::7"})), vec!["https://[2001:db8::7]"]),
