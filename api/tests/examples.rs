@@ -59,22 +59,3 @@ fn examples_for_one_machine_compile_on_loopback() {
             .unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
     }
 }
-
-#[test]
-fn manifests_that_are_deployed_compile_where_they_are_deployed() {
-    let cases = [
-        ("../manifests/overlays/local/models/models.yaml", cluster()),
-        ("../manifests/overlays/staging/models/models.yaml", cluster()),
-        ("../manifests/overlays/production/models/models.yaml", cluster()),
-        (
-            "../manifests/compose/gateway.yaml",
-            Place::Standalone { endpoints: BTreeMap::new(), reachable: true },
-        ),
-    ];
-    for (name, place) in cases {
-        let found = read(name);
-        assert_eq!(found.gateways.len(), 1, "{name}");
-        compile(&found.gateways[0], &found.backends, &place)
-            .unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
-    }
-}
