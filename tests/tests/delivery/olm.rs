@@ -7,8 +7,13 @@ use crate::{named, objects, rendered, root};
 
 const NAME: &str = "modelgate-operator";
 
-fn rules(objects: &[Value], kind: &str, name: &str) -> Value {
-    named(objects, kind, name)["rules"].clone()
+/// Rules of all roles of a kind that are the operator's; those for people end with -edit and -view.
+fn rules(objects: &[Value], kind: &str) -> Value {
+    let own = objects.iter().filter(|object| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        object["kind"] == kind && !name.ends_with("-edit") && !name.ends_with("-view")
+    });
+    own.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect()
 }
 
 fn owned(kind: &str, plural: &str, description: &str) -> Value {
@@ -55,10 +60,10 @@ fn version() -> Value {
             ]},
             "install": {"strategy": "deployment", "spec": {
                 "clusterPermissions": [
-                    {"serviceAccountName": NAME, "rules": rules(&objects, "ClusterRole", NAME)},
+                    {"serviceAccountName": NAME, "rules": rules(&objects, "ClusterRole")},
                 ],
                 "permissions": [
-                    {"serviceAccountName": NAME, "rules": rules(&objects, "Role", "modelgate-operator-lease")},
+                    {"serviceAccountName": NAME, "rules": rules(&objects, "Role")},
                 ],
                 "deployments": [
                     {"name": NAME, "label": deployment["selector"]["matchLabels"], "spec": deployment},
