@@ -332,12 +332,6 @@ impl Route {
         }
     }
 
-    /// Whether it hands requests on to another GitLab AI gateway.
-    #[must_use]
-    pub fn hands_on(&self) -> bool {
-        self.matcher.models().is_empty()
-    }
-
     /// Backends that can answer: those of the first choice, then the others.
     pub fn answering(&self) -> impl Iterator<Item = &(Arc<Backend>, u32)> {
         self.backends.iter().chain(&self.fallbacks)

@@ -27,6 +27,14 @@ use crate::server::body::Passing;
 use crate::server::facts::Phase;
 use crate::server::record::Record;
 
+impl Route {
+    /// Whether it hands requests on to another GitLab AI gateway.
+    #[must_use]
+    pub fn hands_on(&self) -> bool {
+        self.matcher.models().is_empty()
+    }
+}
+
 /// The route that hands this request on, if there is one.
 #[must_use]
 pub fn route_of(snapshot: &Snapshot, parts: &Parts, record: &Record) -> Option<Arc<Route>> {
