@@ -126,13 +126,14 @@ pub async fn complete(
         Completed::nothing(Outcome::Success)
     } else {
         let project = task.project.as_ref().and_then(|project| project.path.as_deref());
+        let caller = record.caller().filter(|caller| !caller.subject.is_empty());
         let facts = Facts {
             path: parts.uri.path(),
             model: task.model.as_deref(),
             language,
             project_id: None,
             project_path: project,
-            caller: None,
+            caller: caller.map(|caller| caller.tenant.as_str()),
             headers: &parts.headers,
         };
         let route = route::find(snapshot, &facts)?;
