@@ -65,34 +65,36 @@ pub struct Head {
     pub infill: Option<Box<infill::Spans>>,
 }
 
+/// Members of a body that matter, as they stand in it.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    suffix: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop: Option<&'a RawValue>,
+}
+
 /// Finds the head of a body in one pass, checking on the way that all of it is JSON.
 ///
 /// # Errors
 /// [`GatewayError::BadRequest`] with a sentence for the caller.
 pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
-    #[derive(Deserialize)]
-    struct Members<'a> {
-        #[serde(borrow)]
-        model: Option<&'a RawValue>,
-        #[serde(borrow)]
-        stream: Option<&'a RawValue>,
-        #[serde(borrow)]
-        stream_options: Option<&'a RawValue>,
-        #[serde(borrow)]
-        max_tokens: Option<&'a RawValue>,
-        #[serde(borrow)]
-        max_completion_tokens: Option<&'a RawValue>,
-        #[serde(borrow)]
-        prompt: Option<&'a RawValue>,
-        #[serde(borrow)]
-        messages: Option<&'a RawValue>,
-        #[serde(borrow)]
-        input: Option<&'a RawValue>,
-        #[serde(borrow)]
-        suffix: Option<&'a RawValue>,
-        #[serde(borrow)]
-        stop: Option<&'a RawValue>,
-    }
     let bad = |why: String| GatewayError::BadRequest(why);
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".into()))?;
     if !text.trim_start().starts_with('{') {
