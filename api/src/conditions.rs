@@ -23,6 +23,8 @@ pub const CERTIFICATE_READY: &str = "CertificateReady";
 /// Prometheus reads the object's metrics.
 pub const SCRAPED: &str = "Scraped";
 
+/// What the pods need of the model is fetched.
+pub const MODEL_CACHED: &str = "ModelCached";
 /// Every pod has a node.
 pub const SCHEDULED: &str = "Scheduled";
 /// Every pod runs the newest template.
@@ -62,6 +64,16 @@ pub mod reasons {
     pub const ROLLED_BACK: &str = "RolledBack";
     /// Every pod runs the newest template.
     pub const ROLLED_OUT: &str = "RolledOut";
+    /// The model's file is there with the right digest.
+    pub const CACHED: &str = "Cached";
+    /// A pod fetches the model.
+    pub const DOWNLOADING: &str = "Downloading";
+    /// The model could not be fetched.
+    pub const DOWNLOAD_FAILED: &str = "DownloadFailed";
+    /// The engine fetches the model by itself.
+    pub const FETCHED_BY_ENGINE: &str = "FetchedByEngine";
+    /// The model's files are mounted.
+    pub const NOT_FETCHED: &str = "NotFetched";
     /// The API server refused a child.
     pub const CHILD_REFUSED: &str = "ChildRefused";
     /// The spec is wrong.

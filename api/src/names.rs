@@ -48,6 +48,12 @@ pub fn backend_child(backend: &str) -> String {
     format!("{backend}-engine")
 }
 
+/// PersistentVolumeClaim in which a ModelBackend keeps what its pods fetch.
+#[must_use]
+pub fn backend_cache(backend: &str) -> String {
+    format!("{backend}-cache")
+}
+
 /// Headless Service of a ModelBackend: its DNS name answers with one address for each ready pod.
 #[must_use]
 pub fn backend_headless(backend: &str) -> String {

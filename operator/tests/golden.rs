@@ -49,6 +49,7 @@ fn every_object_has_only_fields_that_kubernetes_knows() {
             "ConfigMap" => survives::<core::v1::ConfigMap>(&child.body),
             "ServiceAccount" => survives::<core::v1::ServiceAccount>(&child.body),
             "PodDisruptionBudget" => survives::<policy::v1::PodDisruptionBudget>(&child.body),
+            "PersistentVolumeClaim" => survives::<core::v1::PersistentVolumeClaim>(&child.body),
             "Ingress" => survives::<networking::v1::Ingress>(&child.body),
             "NetworkPolicy" => survives::<networking::v1::NetworkPolicy>(&child.body),
             "HTTPRoute" => assert!(child.body.pointer("/spec/rules/0/backendRefs/0/port").is_some()),

@@ -125,6 +125,7 @@ fn refuse_server_fields(spec: &ModelBackendSpec, problems: &mut Problems) {
         ("spec.placement", spec.placement.is_some()),
         ("spec.network", spec.network.is_some()),
         ("spec.monitoring", spec.monitoring.is_some()),
+        ("spec.cache", spec.cache.is_some()),
         ("spec.rollout", spec.rollout.is_some()),
         ("spec.imagePullSecrets", !spec.image_pull_secrets.is_empty()),
         ("spec.podOverrides", spec.pod_overrides.is_some()),
@@ -162,6 +163,9 @@ fn check_server(spec: &ModelBackendSpec, server: &Server, problems: &mut Problem
         None => {}
     }
     check_env(&server.env, problems);
+    if let Some(cache) = &spec.cache {
+        pods::check_cache(cache, problems);
+    }
     if let Some(rollout) = &spec.rollout {
         pods::check_rollout(rollout, problems);
     }
@@ -197,9 +201,9 @@ fn check_accelerator(accelerator: &Accelerator, problems: &mut Problems) {
 
 fn check_source(source: &ModelSource, engine: Engine, problems: &mut Problems) {
     let traits = engine.traits();
-    let kinds = [source.pvc.is_some(), source.http.is_some(), source.hf.is_some()];
+    let kinds = [source.pvc.is_some(), source.http.is_some(), source.hf.is_some(), source.oci.is_some()];
     if kinds.iter().filter(|given| **given).count() != 1 {
-        problems.add(Reason::Invalid, "spec.model.source", "give exactly one of pvc, http and hf");
+        problems.add(Reason::Invalid, "spec.model.source", "give exactly one of pvc, http, hf and oci");
     }
     if let Some(hub) = &source.hf {
         if !traits.reads_hub {
@@ -237,14 +241,14 @@ fn check_source(source: &ModelSource, engine: Engine, problems: &mut Problems) {
             );
         }
     }
-    if let Some(pvc) = &source.pvc
-        && !Path::new(&pvc.path).components().all(|part| matches!(part, Component::Normal(_)))
-    {
-        problems.add(
-            Reason::Invalid,
-            "spec.model.source.pvc.path",
-            "must be relative to the volume and hold no `..`",
-        );
+    let relative = |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if source.pvc.as_ref().is_some_and(|pvc| !relative(&pvc.path)) {
+        let message = "must be relative to the volume and hold no `..`";
+        problems.add(Reason::Invalid, "spec.model.source.pvc.path", message);
+    }
+    if source.oci.as_ref().is_some_and(|oci| !relative(&oci.path)) {
+        let message = "must be relative to the image and hold no `..`";
+        problems.add(Reason::Invalid, "spec.model.source.oci.path", message);
     }
 }
 

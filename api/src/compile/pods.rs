@@ -9,7 +9,9 @@ use super::check::check_duration;
 use super::{Problems, Reason};
 use crate::names::{BACKEND_LABEL, GATEWAY_LABEL};
 use crate::sizing;
-use crate::v1alpha1::{GoDuration, ModelSpec, PRESETS, PullSecret, RolloutSpec, Schemaless, preset_named};
+use crate::v1alpha1::{
+    CacheMode, CacheSpec, GoDuration, ModelSpec, PRESETS, PullSecret, RolloutSpec, Schemaless, preset_named,
+};
 
 /// Longest time for a pod to finish its requests.
 const MAX_DRAIN: Duration = Duration::from_secs(3600);
@@ -27,6 +29,22 @@ pub(super) fn check_rollout(rollout: &RolloutSpec, problems: &mut Problems) {
     check_duration("spec.rollout.progressDeadline", rollout.progress_deadline.as_ref(), problems);
     if parsed(&rollout.progress_deadline).is_some_and(|time| !(DEADLINE.0..=DEADLINE.1).contains(&time)) {
         problems.add(Reason::Invalid, "spec.rollout.progressDeadline", "must be from 10s to 24h");
+    }
+}
+
+pub(super) fn check_cache(cache: &CacheSpec, problems: &mut Problems) {
+    let (size, claim) = (cache.size.is_some(), cache.existing_claim.is_some());
+    let given = match cache.mode {
+        CacheMode::Shared => size != claim,
+        CacheMode::None => !size && !claim,
+    };
+    if !given {
+        let message = "with mode Shared give size or existingClaim, with mode None neither";
+        problems.add(Reason::Invalid, "spec.cache", message);
+    }
+    if !size && (cache.storage_class.is_some() || cache.access_mode.is_some()) {
+        let message = "storageClass and accessMode are of the claim that size asks for; remove them";
+        problems.add(Reason::Invalid, "spec.cache", message);
     }
 }
 

@@ -147,13 +147,33 @@ pub const BACKEND_RULES: &[Rule] = &[
     },
     Rule {
         path: "spec.model.source",
-        rule: "[has(self.pvc), has(self.http), has(self.hf)].filter(x, x).size() == 1",
-        message: "spec.model.source: give exactly one of pvc, http and hf",
+        rule: "[has(self.pvc), has(self.http), has(self.hf), has(self.oci)].filter(x, x).size() == 1",
+        message: "spec.model.source: give exactly one of pvc, http, hf and oci",
     },
     Rule {
         path: "spec.model.source.pvc",
         rule: "!self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..' || p == '.' || p == '')",
         message: "spec.model.source.pvc.path: must be relative to the volume and hold no `..`",
+    },
+    Rule {
+        path: "spec.model.source.oci",
+        rule: "!self.path.startsWith('/') && !self.path.split('/').exists(p, p == '..' || p == '.' || p == '')",
+        message: "spec.model.source.oci.path: must be relative to the image and hold no `..`",
+    },
+    Rule {
+        path: "spec",
+        rule: "has(self.server) || !has(self.cache)",
+        message: "spec.cache: is for spec.server alone; remove it",
+    },
+    Rule {
+        path: "spec.cache",
+        rule: "has(self.mode) && self.mode == 'Shared' ? has(self.size) != has(self.existingClaim) : !(has(self.size) || has(self.existingClaim))",
+        message: "spec.cache: with mode Shared give size or existingClaim, with mode None neither",
+    },
+    Rule {
+        path: "spec.cache",
+        rule: "has(self.size) || !(has(self.storageClass) || has(self.accessMode))",
+        message: "spec.cache: storageClass and accessMode are of the claim that size asks for; remove them",
     },
     Rule {
         path: "spec.model.source.http",

@@ -10,6 +10,7 @@ mod external;
 mod fim;
 mod gitlab_auth;
 mod model_backend;
+mod model_cache;
 mod model_gateway;
 mod pods;
 mod rollout;
@@ -42,6 +43,7 @@ pub use model_backend::ModelBackend;
 pub use model_backend::{
     FakeServer, HfSource, HttpSource, ModelBackendSpec, ModelSource, ModelSpec, PvcSource, Server,
 };
+pub use model_cache::{AccessMode, CacheMode, CacheSpec, CacheStatus, OciSource};
 #[cfg(feature = "crd")]
 pub use model_gateway::ModelGateway;
 pub use model_gateway::{Auth, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ModelGatewaySpec, Oidc, Protocol};

@@ -3,8 +3,9 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Accelerator, Admission, BackendNetwork, Engine, EnvVar, ExternalServer, FimSpec, GoDuration, ModelSize,
-    MonitoringSpec, Placement, PullSecret, Resources, RolloutSpec, Schemaless, SecretKeyRef,
+    Accelerator, Admission, BackendNetwork, CacheSpec, Engine, EnvVar, ExternalServer, FimSpec, GoDuration,
+    ModelSize, MonitoringSpec, OciSource, Placement, PullSecret, Resources, RolloutSpec, Schemaless,
+    SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,8 @@ pub struct ModelBackendSpec {
     pub network: Option<BackendNetwork>,
     /// How Prometheus is told about the pods of `server`.
     pub monitoring: Option<MonitoringSpec>,
+    /// Where what the pods of `server` fetch and compile is kept.
+    pub cache: Option<CacheSpec>,
     /// How the pods of `server` are replaced when they change.
     pub rollout: Option<RolloutSpec>,
     /// Secrets with credentials for pulling the images of `server`.
@@ -102,7 +105,7 @@ pub struct ModelSpec {
     pub source: Option<ModelSource>,
 }
 
-/// Where the model's files come from: exactly one of the three.
+/// Where the model's files come from: exactly one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +116,8 @@ pub struct ModelSource {
     pub http: Option<HttpSource>,
     /// A repository on the Hugging Face hub; the engine fetches it. For VLLM, SGLang, TGI and LlamaCpp.
     pub hf: Option<HfSource>,
+    /// A file or folder in an OCI image, mounted read-only as a volume; needs Kubernetes 1.33 with its `ImageVolume` feature.
+    pub oci: Option<OciSource>,
 }
 
 /// A file or folder on a PersistentVolumeClaim.

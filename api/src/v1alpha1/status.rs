@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blocked, PendingChange, RolloutStatus};
+use super::{Blocked, CacheStatus, PendingChange, RolloutStatus};
 
 /// A condition as in `metav1.Condition`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct ModelBackendStatus {
     pub served_models: Vec<String>,
     /// What its server was measured to do.
     pub dialect: Option<DialectReport>,
+    /// How far the fetch of the model is; absent when none is under way.
+    pub cache: Option<CacheStatus>,
     /// Why pods find no node, and what would help.
     pub blocked: Option<Blocked>,
     /// How pods are replaced, and what became of it.

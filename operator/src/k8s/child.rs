@@ -23,6 +23,8 @@ pub enum ChildKind {
     ServiceAccount,
     /// v1
     Service,
+    /// v1
+    PersistentVolumeClaim,
     /// apps/v1
     Deployment,
     /// policy/v1
@@ -41,10 +43,11 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ConfigMap,
         Self::ServiceAccount,
         Self::Service,
+        Self::PersistentVolumeClaim,
         Self::Deployment,
         Self::PodDisruptionBudget,
         Self::Ingress,
@@ -64,6 +67,7 @@ impl ChildKind {
             Self::ConfigMap => "ConfigMap",
             Self::ServiceAccount => "ServiceAccount",
             Self::Service => "Service",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::Deployment => "Deployment",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Ingress => "Ingress",
@@ -81,6 +85,7 @@ impl ChildKind {
             Self::ConfigMap => ("", "configmaps"),
             Self::ServiceAccount => ("", "serviceaccounts"),
             Self::Service => ("", "services"),
+            Self::PersistentVolumeClaim => ("", "persistentvolumeclaims"),
             Self::Deployment => ("apps", "deployments"),
             Self::PodDisruptionBudget => ("policy", "poddisruptionbudgets"),
             Self::Ingress => ("networking.k8s.io", "ingresses"),

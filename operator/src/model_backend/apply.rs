@@ -21,8 +21,8 @@ pub async fn apply(
 ) -> Result<Resources<Applied>, Error> {
     let applier = Applier::begin(ctx, owner)?;
     // Without `..`: an object added to Resources cannot be forgotten here.
-    let Resources { service, headless, network_policy, deployment, monitor } = resources;
-    let keep: BTreeSet<_> = [&service, &headless, &network_policy, &deployment, &monitor]
+    let Resources { service, headless, cache, network_policy, deployment, monitor } = resources;
+    let keep: BTreeSet<_> = [&service, &headless, &cache, &network_policy, &deployment, &monitor]
         .into_iter()
         .flatten()
         .map(|child| (child.kind, child.name.clone()))
@@ -31,6 +31,8 @@ pub async fn apply(
         service: applier.apply_optional(service).await?,
         headless: applier.apply_optional(headless).await?,
         network_policy: applier.apply_optional(network_policy).await?,
+        // Before the pods that mount it.
+        cache: applier.apply_optional(cache).await?,
         deployment: applier.apply_optional(deployment).await?,
         monitor: applier.apply_optional(monitor).await?,
     };
@@ -46,11 +48,12 @@ pub fn observe(ctx: &Ctx, owner: &Owner, resources: Resources<Prepared>) -> Reso
         let body = live(ctx, owner, child.kind, &child.name)?;
         Some(child.applied(body))
     };
-    let Resources { service, headless, network_policy, deployment, monitor } = resources;
+    let Resources { service, headless, cache, network_policy, deployment, monitor } = resources;
     Resources {
         service: live(service),
         headless: live(headless),
         network_policy: live(network_policy),
+        cache: live(cache),
         deployment: live(deployment),
         monitor: live(monitor),
     }

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod dereference;
+pub mod download;
 pub mod placement;
 pub mod probe;
 pub mod rollout;
@@ -150,9 +151,17 @@ async fn bring(
     if let Some(course) = settled {
         report = report.on(course);
     }
+    let mut again = proof.again;
+    if let Place::Server(server) = &valid.place {
+        let now = download::ask(ctx, &references.pods, server).await; // [I/O]
+        if now.is_some() {
+            again = Some(download::AGAIN);
+        }
+        report = report.fetched(download::cached(&server.source, &references.pods, now.as_ref()), now);
+    }
     if backend.spec.paused {
         report.message =
             format!("paused, nothing is changed until spec.paused is removed; {}", report.message);
     }
-    Ok((report, proof.again))
+    Ok((report, again))
 }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use modelgate_api::compile::Problem;
-use modelgate_api::conditions::{ROLLED_OUT, ROUTED, SCHEDULED, reasons};
+use modelgate_api::conditions::{MODEL_CACHED, ROLLED_OUT, ROUTED, SCHEDULED, reasons};
 use modelgate_api::names::{backend_child, service_fqdn};
 use modelgate_api::v1alpha1::{
-    BackendReplicas, Blocked, DialectReport, ExternalServer, ModelBackendStatus, PendingChange, Probe,
-    RolloutStatus,
+    BackendReplicas, Blocked, CacheStatus, DialectReport, ExternalServer, ModelBackendStatus, PendingChange,
+    Probe, RolloutStatus,
 };
 
 use super::build::Resources;
 use super::dereference::RoutedGateway;
-use super::placement;
 use super::probe::Proof;
 use super::rollout::choice::Choice;
 use super::validate::{Place, ValidatedBackend};
+use super::{download, placement};
 use crate::args::Render;
 use crate::conditions::{Conditions, Row, Truth, monitor_api};
 use crate::k8s::child::Applied;
@@ -42,6 +42,10 @@ pub struct Report {
     pub course: Option<Course>,
     /// Whether its ServiceMonitor is made; absent where none is wanted.
     pub monitored: Option<bool>,
+    /// What `ModelCached` says: status, reason, message.
+    pub cached: Option<(Truth, &'static str, String)>,
+    /// How far a fetch is.
+    pub cache: Option<CacheStatus>,
     /// Why pods find no node.
     pub blocked: Option<Blocked>,
     /// What `Scheduled` says: status, reason, message.
@@ -60,6 +64,17 @@ pub struct Course {
 }
 
 impl Report {
+    /// The same with how far the model's fetch is.
+    #[must_use]
+    pub fn fetched(mut self, cached: (Truth, &'static str, String), cache: Option<CacheStatus>) -> Self {
+        if let (Some(cache), Row::UnderWay, reasons::LOADING) = (&cache, self.row, self.reason) {
+            self.message = format!("{}; {}", self.message, download::words(cache));
+            self.reason = reasons::DOWNLOADING;
+        }
+        (self.cached, self.cache) = (Some(cached), cache);
+        self
+    }
+
     /// The same with the course of rollouts. One that was taken back is the user's to mend, whatever serves meanwhile.
     #[must_use]
     pub fn on(mut self, course: Course) -> Self {
@@ -85,6 +100,8 @@ impl Report {
             monitored: None,
             blocked: None,
             scheduled: None,
+            cached: None,
+            cache: None,
         }
     }
 
@@ -157,7 +174,20 @@ pub fn report(
     };
     let monitored = wanted.then_some(applied.monitor.is_some());
     let scheduled = rollout.as_ref().map(|_| placement::scheduled(pods, blocked.as_ref()));
-    Report { row, reason, message, rollout, endpoint, served, course: None, monitored, blocked, scheduled }
+    Report {
+        row,
+        reason,
+        message,
+        rollout,
+        endpoint,
+        served,
+        course: None,
+        monitored,
+        blocked,
+        scheduled,
+        cached: None,
+        cache: None,
+    }
 }
 
 fn of_external(external: &ExternalServer, proof: &Proof) -> (Row, &'static str, String) {
@@ -231,12 +261,27 @@ fn of_server(
 #[must_use]
 pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
     let before = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let Report { row, reason, message, rollout, endpoint, served, course, monitored, blocked, scheduled } =
-        &input.report;
+    let Report {
+        row,
+        reason,
+        message,
+        rollout,
+        endpoint,
+        served,
+        course,
+        monitored,
+        blocked,
+        scheduled,
+        cached,
+        cache,
+    } = &input.report;
     let mut conditions = Conditions::new(before, input.generation).row(*row, reason, message);
     if let Some(gateways) = &input.routed {
         let (truth, reason, message) = routed(gateways);
         conditions = conditions.with(ROUTED, truth, reason, &message);
+    }
+    if let Some((truth, reason, message)) = cached {
+        conditions = conditions.with(MODEL_CACHED, *truth, reason, message);
     }
     if let Some((truth, reason, message)) = scheduled {
         conditions = conditions.with(SCHEDULED, *truth, reason, message);
@@ -261,6 +306,7 @@ pub fn compute(input: &StatusInput<'_>) -> ModelBackendStatus {
         endpoint: endpoint.clone(),
         served_models: served.clone(),
         dialect: input.dialect.clone(),
+        cache: cache.clone(),
         blocked: blocked.clone(),
         rollout: course.as_ref().map(|course| rollout_status(course, rollout.as_ref(), input.before)),
         pending_changes: course.as_ref().map(|course| course.pending.clone()).unwrap_or_default(),
@@ -312,6 +358,7 @@ fn phase(row: Row, reason: &str) -> &'static str {
         Row::PartlyServing => "Degraded",
         Row::ServingWhileChanging => "Rolling",
         Row::Stuck => "Failed",
+        Row::UnderWay if reason == reasons::DOWNLOADING => "Caching",
         Row::UnderWay if reason == reasons::LOADING || reason == reasons::PROBE_FAILED => "Loading",
         Row::UnderWay | Row::Unseen | Row::Unclear => "Pending",
     }

@@ -1,12 +1,12 @@
 //! Step 2: spec → `ValidatedBackend`, or everything that is wrong with it. Pure.
 
 use modelgate_api::compile::{Problem, Reason, check_backend};
-use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME};
+use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME, backend_cache};
 use modelgate_api::sizing;
 use modelgate_api::v1alpha1::{
-    Accelerator, BackendPolicy, Devices, Engine, ExternalServer, GoDuration, HfSource, HttpSource,
-    ModelBackendSpec, ModelSpec, MonitoringSpec, Placement, PullSecret, PvcSource, RolloutSpec,
-    RolloutStrategy, Schemaless, Server,
+    Accelerator, AccessMode, BackendPolicy, CacheMode, CacheSpec, Devices, Engine, ExternalServer,
+    GoDuration, HfSource, HttpSource, ModelBackendSpec, ModelSpec, MonitoringSpec, OciSource, Placement,
+    PullSecret, PvcSource, RolloutSpec, RolloutStrategy, Schemaless, Server,
 };
 
 use crate::args::Render;
@@ -53,12 +53,34 @@ pub struct ValidatedServer {
     pub network: BackendPolicy,
     /// Monitoring.
     pub monitoring: Option<MonitoringSpec>,
+    /// Where what they fetch is kept; `None`: in each pod.
+    pub cache: Option<SharedCache>,
     /// How pods are replaced.
     pub rollout: Replacement,
     /// Secrets for pulling images.
     pub pull_secrets: Vec<PullSecret>,
     /// What the user lays over the pod template.
     pub overrides: Option<Schemaless>,
+}
+
+/// A claim that all pods mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedCache {
+    /// Its name.
+    pub claim: String,
+    /// What is made: size, StorageClass, access mode; `None`: the claim is the user's.
+    pub made: Option<(String, Option<String>, AccessMode)>,
+}
+
+impl SharedCache {
+    fn of(name: &str, spec: &CacheSpec) -> Option<Self> {
+        if spec.mode == CacheMode::None {
+            return None;
+        }
+        let mode = spec.access_mode.unwrap_or(AccessMode::ReadWriteMany);
+        let made = spec.size.as_ref().map(|size| (size.0.clone(), spec.storage_class.clone(), mode));
+        Some(Self { claim: spec.existing_claim.clone().unwrap_or_else(|| backend_cache(name)), made })
+    }
 }
 
 /// How pods are replaced.
@@ -111,6 +133,8 @@ impl ValidatedServer {
 pub enum Source {
     /// A claim.
     Claim(PvcSource),
+    /// A volume made of an image.
+    Oci(OciSource),
     /// A file behind a URL.
     Http(HttpSource),
     /// The hub; the engine fetches it.
@@ -136,7 +160,9 @@ pub fn validate(owner: &Owner, spec: &ModelBackendSpec) -> Result<ValidatedBacke
         );
     }
     let place = match (&spec.server, &spec.external) {
-        (Some(server), _) => place_of(spec, server).map(|server| Place::Server(Box::new(server))),
+        (Some(server), _) => {
+            place_of(&owner.name, spec, server).map(|server| Place::Server(Box::new(server)))
+        }
         (None, Some(external)) => Some(Place::External(external.clone())),
         (None, None) => Some(Place::Fake),
     };
@@ -149,14 +175,15 @@ pub fn validate(owner: &Owner, spec: &ModelBackendSpec) -> Result<ValidatedBacke
     }
 }
 
-fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer> {
+fn place_of(name: &str, spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer> {
     let given = spec.model.source.clone().unwrap_or_default();
-    let source = match (given.pvc, given.http, given.hf) {
+    let source = match (given.pvc, given.http, given.hf, given.oci) {
         (Some(pvc), ..) => Source::Claim(pvc),
-        (_, Some(http), _) => Source::Http(http),
-        (.., Some(hub)) => Source::Hub(hub),
-        (None, None, None) if server.engine.traits().brings_model => Source::Image,
-        (None, None, None) => return None,
+        (_, Some(http), ..) => Source::Http(http),
+        (_, _, Some(hub), _) => Source::Hub(hub),
+        (.., Some(oci)) => Source::Oci(oci),
+        (None, None, None, None) if server.engine.traits().brings_model => Source::Image,
+        (None, None, None, None) => return None,
     };
     let accelerator = match server.engine.traits().devices {
         Devices::Never => None,
@@ -177,6 +204,7 @@ fn place_of(spec: &ModelBackendSpec, server: &Server) -> Option<ValidatedServer>
         placement: spec.placement.clone(),
         network: spec.network.as_ref().map(|network| network.policy).unwrap_or_default(),
         monitoring: spec.monitoring.clone(),
+        cache: spec.cache.as_ref().and_then(|cache| SharedCache::of(name, cache)),
         rollout: Replacement::of(spec.rollout.as_ref()),
         pull_secrets: spec.image_pull_secrets.clone(),
         overrides: spec.pod_overrides.clone(),

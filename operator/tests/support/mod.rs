@@ -38,7 +38,7 @@ pub fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
-    assert_eq!(cases.len(), 16, "{cases:?}");
+    assert_eq!(cases.len(), 17, "{cases:?}");
     cases
 }
 
@@ -78,9 +78,9 @@ pub fn build(case: &Path) -> Vec<Child<Prepared>> {
     for backend in &manifests.backends {
         let owner = owner(OwnerKind::Backend, &backend.name);
         let valid = model_backend::validate::validate(&owner, &backend.spec).unwrap();
-        let model_backend::build::Resources { service, headless, network_policy, deployment, monitor } =
+        let model_backend::build::Resources { service, headless, cache, network_policy, deployment, monitor } =
             model_backend::build::build(&valid, &render());
-        made.extend([service, headless, network_policy, deployment, monitor].into_iter().flatten());
+        made.extend([service, headless, cache, network_policy, deployment, monitor].into_iter().flatten());
     }
     made
 }

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::engine::{EnginePod, Probes, Storage, strategy};
-use super::facts::{CACHE, MODELS};
+use super::engine::{EnginePod, Probes, Storage, fetched_into, strategy};
+use super::facts::CACHE;
 use super::program::limits;
 use crate::args::Render;
 use crate::k8s::pods::tcp_probe;
@@ -12,7 +12,7 @@ use crate::model_backend::validate::ValidatedServer;
 
 pub(super) fn engine(server: &ValidatedServer, render: &Render) -> EnginePod {
     let Storage { mounts, volumes, init } =
-        Storage::of(server, true, |sha256| format!("{MODELS}/{sha256}"), render);
+        Storage::of(server, true, |sha256| format!("{}/{sha256}", fetched_into(server)), render);
     EnginePod {
         image: server.image(render),
         command: None,

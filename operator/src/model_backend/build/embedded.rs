@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::engine::{EnginePod, Probes, claim, fetch, mount, scratch};
-use super::facts::MODELS;
+use super::engine::{EnginePod, Probes, cache, claim, fetch, fetched_into, image_volume, mount, scratch};
+use super::facts::{CACHE, MODELS};
 use crate::args::Render;
 use crate::k8s::pods::http_probe;
 use crate::model_backend::validate::{Source, ValidatedBackend, ValidatedServer};
@@ -13,18 +13,22 @@ pub(super) fn engine(backend: &ValidatedBackend, server: &ValidatedServer, rende
     let (file, volume, init) = match &server.source {
         Source::Claim(pvc) => (format!("{MODELS}/{}", pvc.path), claim(&pvc.claim), Vec::new()),
         Source::Http(http) => {
-            let file = format!("{MODELS}/{}.gguf", http.sha256);
+            let file = format!("{}/{}.gguf", fetched_into(server), http.sha256);
             // By the pod's own image, which is the same program.
-            let mut fetch = fetch(http, &file, render);
+            let mut fetch = fetch(http, &file, server, render);
             if let Some(of_fetch) = fetch.get_mut("image") {
                 *of_fetch = json!(image);
             }
-            (file, scratch("models"), vec![fetch])
+            let volume = if server.cache.is_some() { cache(server) } else { scratch("models") };
+            (file, volume, vec![fetch])
         }
+        Source::Oci(oci) => (format!("{MODELS}/{}", oci.path), image_volume(oci, render), Vec::new()),
         // Validation lets other engines alone have them; the engine would say that the path does not exist.
         Source::Hub(hub) => (hub.repo.clone(), scratch("models"), Vec::new()),
         Source::Image => (MODELS.into(), scratch("models"), Vec::new()),
     };
+    let kept = server.cache.is_some() && matches!(server.source, Source::Http(_));
+    let model = if kept { mount("cache", CACHE, true) } else { mount("models", MODELS, true) };
     EnginePod {
         args: args(backend, server, file),
         image,
@@ -39,7 +43,7 @@ pub(super) fn engine(backend: &ValidatedBackend, server: &ValidatedServer, rende
             // A busy CPU answers late; only an engine that is silent for a minute and a half is restarted.
             liveness: http_probe("/health", "http", 15, 6),
         },
-        mounts: vec![mount("models", MODELS, true), mount("tmp", "/tmp", false)],
+        mounts: vec![model, mount("tmp", "/tmp", false)],
         volumes: vec![volume, scratch("tmp")],
         init,
         // The old pod serves until the new one is ready; a CPU can be shared that long.

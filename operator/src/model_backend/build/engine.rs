@@ -1,13 +1,13 @@
 //! What the Deployments of all engines share.
 
 use modelgate_api::names::backend_child;
-use modelgate_api::v1alpha1::{EnvVar, HttpSource};
+use modelgate_api::v1alpha1::{EnvVar, HttpSource, OciSource};
 use serde_json::{Map, Value, json};
 
 use super::devices;
-use super::facts::{CACHE, MODELS};
+use super::facts::{CACHE, KEPT, MODELS};
 use crate::args::Render;
-use crate::k8s::child::{Child, Owner, Prepared};
+use crate::k8s::child::{Child, ChildKind, Owner, Prepared};
 use crate::k8s::pods::{Workload, container_security, wait_before_stop};
 use crate::model_backend::validate::{Source, ValidatedServer};
 
@@ -135,7 +135,7 @@ impl Storage {
         render: &Render,
     ) -> Self {
         let mut mounts = vec![mount("cache", CACHE, false)];
-        let mut volumes = vec![scratch("cache")];
+        let mut volumes = vec![cache(server)];
         if shares_memory {
             mounts.push(mount("shm", "/dev/shm", false));
             volumes.push(json!({"name": "shm", "emptyDir": {"medium": "Memory"}}));
@@ -148,10 +148,16 @@ impl Storage {
                 mounts.push(mount("models", MODELS, true));
                 volumes.push(claim(&pvc.claim));
             }
-            Source::Http(http) => {
+            Source::Oci(oci) => {
                 mounts.push(mount("models", MODELS, true));
-                volumes.push(scratch("models"));
-                init.push(fetch(http, &file(&http.sha256), render));
+                volumes.push(image_volume(oci, render));
+            }
+            Source::Http(http) => {
+                if server.cache.is_none() {
+                    mounts.push(mount("models", MODELS, true));
+                    volumes.push(scratch("models"));
+                }
+                init.push(fetch(http, &file(&http.sha256), server, render));
             }
             Source::Hub(_) | Source::Image => {}
         }
@@ -171,16 +177,59 @@ pub(super) fn scratch(name: &str) -> Value {
     json!({"name": name, "emptyDir": {}})
 }
 
+/// The volume of what is fetched and compiled.
+pub(super) fn cache(server: &ValidatedServer) -> Value {
+    server.cache.as_ref().map_or_else(
+        || scratch("cache"),
+        |cache| json!({"name": "cache", "persistentVolumeClaim": {"claimName": cache.claim}}),
+    )
+}
+
+/// The claim of the cache, where one is made.
+pub(super) fn cache_claim(owner: &Owner, server: &ValidatedServer) -> Option<Child<Prepared>> {
+    let cache = server.cache.as_ref()?;
+    let (size, class, mode) = cache.made.as_ref()?;
+    let spec = json!({
+        "accessModes": [mode],
+        "storageClassName": class,
+        "resources": {"requests": {"storage": size}},
+    });
+    Some(Child::new(
+        ChildKind::PersistentVolumeClaim,
+        cache.claim.clone(),
+        owner,
+        &owner.labels(),
+        json!({"spec": spec}),
+    ))
+}
+
+/// The volume of a model that is an image.
+pub(super) fn image_volume(oci: &OciSource, render: &Render) -> Value {
+    json!({"name": "models", "image": {"reference": oci.image, "pullPolicy": render.image_pull_policy}})
+}
+
+/// Folder of files that are fetched.
+pub(super) fn fetched_into(server: &ValidatedServer) -> &'static str {
+    if server.cache.is_some() { KEPT } else { MODELS }
+}
+
+/// Name of the init container that fetches.
+pub const FETCH: &str = "fetch";
+
 /// The init container that fetches one file and refuses it when its digest differs.
-pub(super) fn fetch(http: &HttpSource, file: &str, render: &Render) -> Value {
+pub(super) fn fetch(http: &HttpSource, file: &str, server: &ValidatedServer, render: &Render) -> Value {
+    let into =
+        if server.cache.is_some() { mount("cache", CACHE, false) } else { mount("models", MODELS, false) };
     json!({
-        "name": "fetch",
+        "name": FETCH,
         "image": render.engine_image,
         "imagePullPolicy": render.image_pull_policy,
+        // The port that the engine has later: who may ask the one may ask the other.
+        "env": [{"name": "MODELGATE_ENGINE_PROGRESS_LISTEN", "value": format!("0.0.0.0:{}", server.port)}],
         "args": ["fetch", "--url", http.url, "--sha256", http.sha256, "--output", file],
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [mount("models", MODELS, false)],
+        "volumeMounts": [into],
     })
 }
 

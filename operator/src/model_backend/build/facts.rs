@@ -7,6 +7,8 @@ use modelgate_api::v1alpha1::Engine;
 pub(super) const MODELS: &str = "/models";
 /// The volume for everything that an engine writes.
 pub(super) const CACHE: &str = "/cache";
+/// Where a fetched file lies when the cache is a claim.
+pub(super) const KEPT: &str = "/cache/models";
 
 /// One engine's facts.
 #[derive(Debug)]

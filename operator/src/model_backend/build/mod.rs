@@ -9,6 +9,7 @@ mod network;
 mod program;
 mod service;
 
+pub use self::engine::FETCH;
 use self::engine::Port;
 use self::facts::Metrics;
 use super::validate::{Place, ValidatedBackend};
@@ -27,6 +28,8 @@ pub struct Resources<S> {
     pub headless: Option<Child<S>>,
     /// Who may reach the pods.
     pub network_policy: Option<Child<S>>,
+    /// Where what its pods fetch is kept.
+    pub cache: Option<Child<S>>,
     /// The engine.
     pub deployment: Option<Child<S>>,
     /// Tells Prometheus.
@@ -40,6 +43,7 @@ pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared>
         return Resources {
             service: None,
             headless: None,
+            cache: None,
             network_policy: None,
             deployment: None,
             monitor: None,
@@ -62,6 +66,7 @@ pub fn build(backend: &ValidatedBackend, render: &Render) -> Resources<Prepared>
         service: Some(service::service(owner, server.port, metrics.as_ref())),
         headless: Some(service::headless(owner, server.port)),
         network_policy: network::policy(owner, server, metrics.as_ref(), render),
+        cache: engine::cache_claim(owner, server),
         deployment: Some(engine.deployment(owner, server, render)),
         monitor: pods::monitor(
             owner,

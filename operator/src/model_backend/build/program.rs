@@ -4,7 +4,7 @@ use modelgate_api::names::DEFAULT_TOKEN_KEY;
 use modelgate_api::v1alpha1::Accelerator;
 use serde_json::{Value, json};
 
-use super::engine::{EnginePod, Port, Probes, Storage, strategy};
+use super::engine::{EnginePod, Port, Probes, Storage, fetched_into, strategy};
 use super::facts::{Facts, MODELS, Metrics};
 use crate::args::Render;
 use crate::k8s::pods::http_probe;
@@ -16,7 +16,8 @@ pub(super) fn engine(
     facts: &Facts,
     render: &Render,
 ) -> EnginePod {
-    let Storage { mounts, volumes, init } = Storage::of(server, facts.shares_memory, fetched, render);
+    let Storage { mounts, volumes, init } =
+        Storage::of(server, facts.shares_memory, |sha256| fetched(server, sha256), render);
     let command = (!facts.command.is_empty()).then(|| json!(facts.command));
     EnginePod {
         image: server.image(render),
@@ -44,8 +45,8 @@ pub(super) fn engine(
 }
 
 /// Name of the file that the init container fetches.
-fn fetched(sha256: &str) -> String {
-    format!("{MODELS}/{sha256}.gguf")
+fn fetched(server: &ValidatedServer, sha256: &str) -> String {
+    format!("{}/{sha256}.gguf", fetched_into(server))
 }
 
 /// GPUs as limits of the container.
@@ -59,7 +60,8 @@ fn args(backend: &ValidatedBackend, server: &ValidatedServer, facts: &Facts) -> 
     let mut args = Args::default();
     match &server.source {
         Source::Claim(pvc) => args.pair(facts.model, &format!("{MODELS}/{}", pvc.path)),
-        Source::Http(http) => args.pair(facts.model, &fetched(&http.sha256)),
+        Source::Oci(oci) => args.pair(facts.model, &format!("{MODELS}/{}", oci.path)),
+        Source::Http(http) => args.pair(facts.model, &fetched(server, &http.sha256)),
         Source::Hub(hub) => {
             args.pair(facts.hub, &hub.repo);
             if let (Some(flag), Some(revision)) = (facts.revision, &hub.revision) {
