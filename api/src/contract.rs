@@ -200,6 +200,9 @@ pub enum Target {
         host: String,
         /// Port of the engine.
         port: u16,
+        /// What the engine speaks.
+        #[serde(default)]
+        protocol: ExternalProtocol,
     },
     /// A child process of a gateway that stands alone, on a Unix socket.
     Child {

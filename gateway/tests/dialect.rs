@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use http::StatusCode;
-use modelgate_gateway::dialect::{Abilities, Dialect, Event, Generation, TritonForm, vertex};
+use modelgate_gateway::dialect::{Abilities, Dialect, Event, Generation, TritonModel, vertex};
 use proptest::prelude::{any, proptest};
 use serde::Deserialize;
 
@@ -26,15 +26,23 @@ enum Answer {
     Stream { stream: String },
 }
 
+/// The configuration that Triton's vLLM backend of today shows.
+const TELLING: &[u8] = br#"{"backend":"vllm","input":[{"name":"text_input"},{"name":"stream"},{"name":"sampling_parameters"},
+    {"name":"return_finish_reason"},{"name":"return_num_input_tokens"},{"name":"return_num_output_tokens"}]}"#;
+
 fn dialect(name: &str) -> Dialect {
     match name.split('/').collect::<Vec<_>>().as_slice() {
         ["OpenAI"] => Dialect::OpenAi,
         ["Mistral"] => Dialect::Mistral,
         ["TGI"] => Dialect::Tgi,
         ["LlamaCpp"] => Dialect::LlamaCpp,
-        ["Triton"] => Dialect::Triton(TritonForm::TensorRt),
-        ["Triton", "vLLM"] => Dialect::Triton(TritonForm::Vllm),
-        ["Triton", "FasterTransformer"] => Dialect::Triton(TritonForm::FasterTransformer),
+        ["Triton"] => Dialect::Triton(TritonModel::default()),
+        ["Triton", "vLLM"] => Dialect::Triton(TritonModel::of_config(br#"{"backend":"vllm"}"#).unwrap()),
+        ["Triton", "vLLM", "telling"] => Dialect::Triton(TritonModel::of_config(TELLING).unwrap()),
+        ["Triton", "FasterTransformer"] => {
+            let config = br#"{"input":[{"name":"prompt"},{"name":"request_output_len"}]}"#;
+            Dialect::Triton(TritonModel::of_config(config).unwrap())
+        }
         ["VertexAI", publisher, model] => {
             Dialect::Vertex(vertex::Place::new("my-project", "us-central1", publisher, model))
         }

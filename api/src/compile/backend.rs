@@ -63,11 +63,12 @@ fn of_server(
             Target::Pods {
                 host: service_fqdn(&backend_headless(&object.name), &object.namespace, domain),
                 port: server.port.unwrap_or(DEFAULT_ENGINE_PORT),
+                protocol: protocol_of(server.engine),
             },
             inside("its pods run in this cluster"),
         )),
         Place::Standalone { endpoints, .. } => match (endpoints.get(&object.name), server.engine) {
-            (Some(url), _) => of_endpoint(&object.name, url, problems),
+            (Some(url), engine) => of_endpoint(&object.name, url, protocol_of(engine), problems),
             (None, Engine::Embedded) => {
                 let model = child_model(&object.spec, problems)?;
                 Some((Target::Child { model, args: server.args.clone() }, inside("it is a child process")))
@@ -88,12 +89,25 @@ fn of_server(
     }
 }
 
+/// What an engine speaks: OpenAI's protocol, all but one.
+fn protocol_of(engine: Engine) -> ExternalProtocol {
+    match engine {
+        Engine::Triton => ExternalProtocol::Triton,
+        _ => ExternalProtocol::OpenAI,
+    }
+}
+
 /// A server backend for which `--endpoint NAME=URL` names an address: whoever gave the flag vouches for it.
-fn of_endpoint(name: &str, url: &str, problems: &mut Problems) -> Option<Reached> {
+fn of_endpoint(
+    name: &str,
+    url: &str,
+    protocol: ExternalProtocol,
+    problems: &mut Problems,
+) -> Option<Reached> {
     match check::http_url(url) {
         Ok(_) => Some((
             Target::External {
-                protocol: ExternalProtocol::OpenAI,
+                protocol,
                 url: url.trim_end_matches('/').into(),
                 credential: None,
                 ca: None,

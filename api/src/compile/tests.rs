@@ -55,7 +55,11 @@ fn run(gateway: &str, backend: &str, place: &Place) -> Result<GatewayConfig, Vec
 #[test]
 fn an_embedded_backend_is_its_pods_in_a_cluster_and_a_child_process_without_one() {
     let config = run(GATEWAY, EMBEDDED, &cluster()).expect("valid");
-    let pods = Target::Pods { host: "b-engine-pods.team.svc.cluster.local".into(), port: 8000 };
+    let pods = Target::Pods {
+        host: "b-engine-pods.team.svc.cluster.local".into(),
+        port: 8000,
+        protocol: ExternalProtocol::OpenAI,
+    };
     assert_eq!(config.backends["b"].target, pods);
     assert_eq!(config.backends["b"].boundary, Boundary::Inside);
     assert_eq!(

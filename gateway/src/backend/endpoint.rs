@@ -121,6 +121,12 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// None yet, of servers that speak `dialect`.
+    #[must_use]
+    pub fn of(dialect: &Dialect) -> Self {
+        Self { dialect: dialect.clone(), ..Self::default() }
+    }
+
     /// One address that never changes.
     #[must_use]
     pub fn fixed(endpoint: Endpoint) -> Self {
@@ -130,7 +136,10 @@ impl Endpoints {
     /// Takes over a new list of addresses; those that stay keep their counts. Tells whether anything changed.
     pub fn set(&self, bases: &[String]) -> bool {
         let old = self.list.load();
-        let kept = |base: &String| old.iter().find(|endpoint| endpoint.base == *base).cloned();
+        let kept = |base: &str| {
+            let base = self.dialect.base(base);
+            old.iter().find(|endpoint| endpoint.base == base).cloned()
+        };
         let new: Vec<_> = bases
             .iter()
             .filter_map(|base| kept(base).or_else(|| Endpoint::new(base, &self.dialect).ok().map(Arc::new)))
@@ -340,13 +349,17 @@ mod tests {
 
     #[test]
     fn an_address_that_stays_keeps_its_counts() {
-        let endpoints = Endpoints::default();
-        endpoints.set(&["http://a/v1".into()]);
-        endpoints.all()[0].begin(10);
-        assert!(endpoints.set(&["http://a/v1".into(), "http://b/v1".into()]));
-        assert!(!endpoints.set(&["http://a/v1".into(), "http://b/v1".into()]));
-        let Pick::Take(endpoint, _) = endpoints.pick(Load::default(), &[]) else { panic!() };
-        assert_eq!(endpoint.base, "http://b/v1");
+        for (dialect, base) in
+            [(Dialect::OpenAi, "http://b/v1"), (Dialect::Triton(Default::default()), "http://b")]
+        {
+            let endpoints = Endpoints::of(&dialect);
+            endpoints.set(&["http://a/v1".into()]);
+            endpoints.all()[0].begin(10);
+            assert!(endpoints.set(&["http://a/v1".into(), "http://b/v1".into()]));
+            assert!(!endpoints.set(&["http://a/v1".into(), "http://b/v1".into()]));
+            let Pick::Take(endpoint, _) = endpoints.pick(Load::default(), &[]) else { panic!() };
+            assert_eq!(endpoint.base, base);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Backend;
 use crate::dialect::openai::Api;
-use crate::dialect::{Abilities, Dialect, Event, Generated, Generation, TritonForm, Wire, error_message};
+use crate::dialect::{Abilities, Dialect, Event, Generated, Generation, TritonModel, Wire, error_message};
 use crate::error::GatewayError;
 use crate::limits;
 
@@ -93,7 +93,10 @@ impl Measuring<'_> {
         }
         match self.dialect.clone() {
             Dialect::Triton(_) => self.triton_form().await,
-            Dialect::Tgi => self.tgi_info().await,
+            Dialect::Tgi => {
+                self.tgi_info().await;
+                self.tgi_paths().await;
+            }
             Dialect::OpenAi | Dialect::Mistral => self.models().await,
             Dialect::LlamaCpp | Dialect::Vertex(_) => {}
         }
@@ -122,18 +125,41 @@ impl Measuring<'_> {
             self.dialect.health_path(&self.backend.config.model).trim_end_matches("/ready")
         );
         let found = self.get(&path).await.ok().filter(|(status, _)| status.is_success());
-        let form = found.and_then(|(_, body)| TritonForm::of_config(&body));
+        let form = found.and_then(|(_, body)| TritonModel::of_config(&body));
         match form {
-            Some(form) => {
-                self.dialect = Dialect::Triton(form);
+            Some(model) => {
+                self.dialect = Dialect::Triton(model);
                 self.abilities = Abilities::of(&self.dialect);
-                self.found("inputs", Measured::Supported, format!("{form:?}, by the model's configuration"));
+                self.found(
+                    "inputs",
+                    Measured::Supported,
+                    format!("{:?}, by the model's configuration", model.form),
+                );
             }
             None => self.found(
                 "inputs",
                 Measured::Unknown,
                 "the model's configuration names no inputs that are known",
             ),
+        }
+    }
+
+    /// Servers of before 2024 have none of OpenAI's paths, and are asked in their own dialect then. A path that there is
+    /// refuses the method.
+    async fn tgi_paths(&mut self) {
+        for api in [Api::Completions, Api::Chat] {
+            let Some(path) = self.dialect.openai_path(api) else { continue };
+            let Ok((status, _)) = self.get(&path).await else { continue };
+            let is_there = status != StatusCode::NOT_FOUND;
+            if !is_there {
+                match api {
+                    Api::Completions => self.abilities.passes_completions = false,
+                    _ => (self.abilities.passes_chat, self.abilities.chat) = (false, false),
+                }
+            }
+            let result = if is_there { Measured::Supported } else { Measured::Absent };
+            let name = if api == Api::Chat { "openaiChat" } else { "openaiCompletions" };
+            self.found(name, result, format!("GET {path}: {status}"));
         }
     }
 

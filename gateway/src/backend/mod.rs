@@ -126,7 +126,7 @@ impl Backend {
                 Link::Fake(Box::new(fake), Arc::new(Endpoint::new("http://fake/v1", &dialect).map_err(bad)?))
             }
             Target::Pods { .. } => {
-                Link::Http { client: client(host(Reach::Own), false), endpoints: Endpoints::default() }
+                Link::Http { client: client(host(Reach::Own), false), endpoints: Endpoints::of(&dialect) }
             }
             Target::External { url, h2c, .. } => {
                 let endpoint = Endpoint::new(url, &dialect).map_err(bad)?;
@@ -175,7 +175,7 @@ impl Backend {
     fn spawn_tasks(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         let mut tasks = vec![AbortOnDropHandle::new(tokio::spawn(health::watch(weak.clone())))];
-        if let Target::Pods { host, port } = &self.config.target {
+        if let Target::Pods { host, port, .. } = &self.config.target {
             tasks.push(AbortOnDropHandle::new(tokio::spawn(pods::follow(weak.clone(), host.clone(), *port))));
         }
         if let Some(child) = self.child.clone() {

@@ -191,7 +191,7 @@ async fn make(
     progress.set_asked(asked.clone());
     progress.enter(Phase::FirstToken);
     if record.wants_steps()
-        && let Ok(request) = rendered.request_to(upstream.permit.backend(), upstream.permit.endpoint())
+        && let Ok((request, _)) = rendered.request_to(upstream.permit.backend(), upstream.permit.endpoint())
     {
         record.note_step("request to the backend", "", &request.body().text());
     }

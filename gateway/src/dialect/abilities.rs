@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::openai::Api;
 use super::{Dialect, Generation, Prompt, Unsupported, vertex};
 
 /// What a server takes.
@@ -23,6 +24,10 @@ pub struct Abilities {
     pub seed: bool,
     /// The likelihood of tokens.
     pub logprobs: bool,
+    /// OpenAI's text completions pass through unchanged.
+    pub passes_completions: bool,
+    /// OpenAI's chat passes through unchanged.
+    pub passes_chat: bool,
     /// Most stop texts.
     pub stops: usize,
     /// Most answers to one prompt.
@@ -42,6 +47,8 @@ impl Abilities {
         stream_usage: true,
         seed: true,
         logprobs: true,
+        passes_completions: true,
+        passes_chat: true,
         stops: 4,
         choices: 4,
         max_tokens: u32::MAX,
@@ -50,7 +57,12 @@ impl Abilities {
     /// What is known of a dialect's servers before one is asked.
     #[must_use]
     pub fn of(dialect: &Dialect) -> Self {
-        let all = Self::OPENAI;
+        let passes = |api| dialect.openai_path(api).is_some();
+        let all = Self {
+            passes_completions: passes(Api::Completions),
+            passes_chat: passes(Api::Chat),
+            ..Self::OPENAI
+        };
         match dialect {
             Dialect::OpenAi => all,
             Dialect::Mistral => {
@@ -60,19 +72,13 @@ impl Abilities {
             Dialect::Tgi => Self { choices: 1, ..all },
             Dialect::LlamaCpp => Self { infill: true, files: true, stops: 16, choices: 1, ..all },
             Dialect::Triton(_) => Self { chat: false, logprobs: false, stops: 16, choices: 1, ..all },
-            Dialect::Vertex(place) => Self::of_vertex(place.kind()),
+            Dialect::Vertex(place) => Self::of_vertex(place.kind(), all),
         }
     }
 
-    fn of_vertex(kind: vertex::Kind) -> Self {
-        let predict = Self {
-            chat: false,
-            stream: false,
-            stream_usage: false,
-            logprobs: false,
-            stops: 5,
-            ..Self::OPENAI
-        };
+    fn of_vertex(kind: vertex::Kind, all: Self) -> Self {
+        let predict =
+            Self { chat: false, stream: false, stream_usage: false, logprobs: false, stops: 5, ..all };
         match kind {
             vertex::Kind::Gecko => Self { infill: true, max_tokens: 64, ..predict },
             vertex::Kind::CodeBison => Self { max_tokens: 2048, ..predict },
@@ -81,6 +87,20 @@ impl Abilities {
             vertex::Kind::Mistral => {
                 Self { raw: false, infill: true, chat: true, stream: true, choices: 1, stops: 4, ..predict }
             }
+        }
+    }
+
+    /// Whether a request of OpenAI's reaches the server unchanged, rather than in the server's own dialect. Servers that
+    /// fill in by a path of their own do not read `suffix` on OpenAI's.
+    #[must_use]
+    pub fn passes(&self, api: Api, dialect: &Dialect, has_suffix: bool) -> bool {
+        match api {
+            Api::Completions => {
+                self.passes_completions && !(has_suffix && self.infill && *dialect == Dialect::LlamaCpp)
+            }
+            Api::Chat => self.passes_chat,
+            // Only OpenAI's own words exist for these.
+            Api::Embeddings | Api::Models => true,
         }
     }
 

@@ -44,8 +44,9 @@ pub struct Events {
     pending: BytesMut,
     data: Vec<u8>,
     is_error: bool,
-    /// The stream's end is the answer's: its events do not tell it.
+    /// The stream's end is the answer's, where its events do not tell it; each tells its own tokens.
     closes: bool,
+    tokens: u64,
     ended: bool,
     failed: bool,
 }
@@ -58,6 +59,7 @@ impl Events {
             data: Vec::new(),
             is_error: false,
             closes,
+            tokens: 0,
             ended: false,
             failed: false,
         }
@@ -134,7 +136,11 @@ impl Events {
         } else if !(self.note)(data, told) {
             return self.fail("sent an event that cannot be read", told);
         }
-        for event in told.get(before..).unwrap_or_default() {
+        for event in told.get_mut(before..).unwrap_or_default() {
+            if let (Event::Usage(usage), true) = (&mut *event, self.closes) {
+                self.tokens = self.tokens.saturating_add(usage.completion_tokens);
+                usage.completion_tokens = self.tokens;
+            }
             self.ended |= matches!(event, Event::End { .. } | Event::Done);
             self.failed |= matches!(event, Event::Failed(_));
         }

@@ -34,12 +34,12 @@ pub enum Dialect {
     /// llama.cpp's own.
     LlamaCpp,
     /// Triton's generate extension, or its tensors where the model's configuration shows that it takes those.
-    Triton(triton::Form),
+    Triton(triton::Model),
     /// Vertex AI's.
     Vertex(vertex::Place),
 }
 
-pub use triton::Form as TritonForm;
+pub use triton::{Form as TritonForm, Model as TritonModel};
 
 /// What is asked of a model, whatever its server speaks.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -186,7 +186,7 @@ impl Finish {
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {
         Some(match word {
-            "" | "null" | "none" | "FINISH_REASON_UNSPECIFIED" => return None,
+            "" | "null" | "none" | "None" | "FINISH_REASON_UNSPECIFIED" => return None,
             "length" | "limit" | "max_tokens" | "MAX_TOKENS" | "model_length" => Self::Length,
             "content_filter" | "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
             | "error" => Self::Filtered,
@@ -228,8 +228,9 @@ impl Dialect {
                 (ExternalProtocol::Mistral, _) => Self::Mistral,
                 (ExternalProtocol::TGI, _) => Self::Tgi,
                 (ExternalProtocol::LlamaCpp, _) => Self::LlamaCpp,
-                (ExternalProtocol::Triton, _) => Self::Triton(TritonForm::default()),
+                (ExternalProtocol::Triton, _) => Self::Triton(TritonModel::default()),
             },
+            Target::Pods { protocol: ExternalProtocol::Triton, .. } => Self::Triton(TritonModel::default()),
             Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => Self::OpenAi,
         }
     }
@@ -247,13 +248,13 @@ impl Dialect {
         }
     }
 
-    /// The base address that paths are appended to. TGI and llama.cpp have their own paths beside `/v1`, so both forms of
-    /// their address mean the same server.
+    /// The base address that paths are appended to. TGI, llama.cpp and Triton have their own paths beside `/v1`, so both
+    /// forms of their address mean the same server.
     #[must_use]
     pub fn base<'a>(&self, url: &'a str) -> &'a str {
         let url = url.trim_end_matches('/');
         match self {
-            Self::Tgi | Self::LlamaCpp => url.strip_suffix("/v1").unwrap_or(url),
+            Self::Tgi | Self::LlamaCpp | Self::Triton(_) => url.strip_suffix("/v1").unwrap_or(url),
             _ => url,
         }
     }
@@ -271,6 +272,12 @@ impl Dialect {
             (Self::Vertex(place), Api::Chat) => place.openai_chat_path(),
             _ => None,
         }
+    }
+
+    /// Whether its streams just end, without a word on why.
+    #[must_use]
+    pub fn tells_no_end(&self) -> bool {
+        matches!(self, Self::Triton(model) if !model.ends)
     }
 
     /// A path that costs nothing and tells whether the server is there.
@@ -305,7 +312,7 @@ impl Dialect {
             Self::Mistral => mistral::render(&ask),
             Self::Tgi => Ok(tgi::render(&ask, abilities)),
             Self::LlamaCpp => Ok(llama_cpp::render(&ask, abilities)),
-            Self::Triton(form) => triton::render(*form, &ask),
+            Self::Triton(model) => triton::render(*model, &ask),
             Self::Vertex(place) => place.render(&ask),
         }
     }
@@ -322,7 +329,7 @@ impl Dialect {
             Self::OpenAi | Self::Mistral => openai::generate::read(body),
             Self::Tgi => tgi::read(body),
             Self::LlamaCpp => llama_cpp::read(body),
-            Self::Triton(form) => triton::read(*form, body),
+            Self::Triton(model) => triton::read(model.form, body),
             Self::Vertex(place) => place.read(body),
         }
     }

@@ -3,6 +3,8 @@
 
 pub mod generate;
 pub mod infill;
+pub mod wish;
+pub mod words;
 
 use std::ops::Range;
 
@@ -57,12 +59,23 @@ pub struct Head {
     pub stream: bool,
     /// Whether the request says anything about what a stream holds besides its text.
     pub has_stream_options: bool,
+    /// Whether it wants to be told the usage of a stream.
+    pub wants_usage: bool,
+    /// Whether the text after a gap is given.
+    pub has_suffix: bool,
     /// Longest answer that is asked for, in tokens.
     pub max_tokens: Option<u64>,
     /// Where the prompt, the messages or the input begin.
     pub prompt: Option<usize>,
     /// Where the texts stand between which the answer belongs, when it asks for that.
     pub infill: Option<Box<infill::Spans>>,
+}
+
+/// What a request says of a stream's contents.
+#[derive(Default, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: Option<bool>,
 }
 
 /// Members of a body that matter, as they stand in it.
@@ -123,12 +136,17 @@ pub fn scan(body: &[u8]) -> Result<Head, GatewayError> {
     };
     let infill = members.prompt.and_then(text_at).zip(members.suffix.and_then(text_at));
     let has_stop = members.stop.is_some_and(|stop| stop.get() != "null");
+    // What is none is the server's to refuse.
+    let options = members.stream_options.and_then(|options| serde_json::from_str(options.get()).ok());
+    let options: StreamOptions = options.unwrap_or_default();
     let longest = members.max_completion_tokens.or(members.max_tokens);
     Ok(Head {
         model,
         span: start..start + raw.len(),
         stream,
         has_stream_options: members.stream_options.is_some(),
+        wants_usage: options.include_usage == Some(true),
+        has_suffix: members.suffix.is_some_and(|suffix| !matches!(suffix.get(), "null" | "\"\"")),
         max_tokens: longest.and_then(|longest| longest.get().parse().ok()),
         prompt: members.prompt.or(members.messages).or(members.input).map(|prompt| place(prompt.get())),
         infill: infill.map(|(prompt, suffix)| Box::new(infill::Spans { prompt, suffix, has_stop })),

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::events::{self, Event};
-use super::{Choice, Fault, Generated, Generation, Prompt, Unsupported, Wire, error_message, escape};
+use super::openai::Usage;
+use super::{Choice, Fault, Finish, Generated, Generation, Prompt, Unsupported, Wire, error_message, escape};
 
 /// How a model takes its inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +21,19 @@ pub enum Form {
     FasterTransformer,
 }
 
-impl Form {
-    /// From the model's configuration (`GET /v2/models/NAME/config`); `None` when it shows none of the three.
+/// What is known of a model there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// How it takes its inputs.
+    pub form: Form,
+    /// Says how many tokens there were, when asked.
+    pub counts: bool,
+    /// Says why an answer ended, when asked.
+    pub ends: bool,
+}
+
+impl Model {
+    /// From the model's configuration (`GET /v2/models/NAME/config`); `None` when it shows no form that is known.
     #[must_use]
     pub fn of_config(config: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
@@ -37,15 +49,17 @@ impl Form {
         }
         let config: Config = serde_json::from_slice(config).ok()?;
         let takes = |name: &str| config.input.iter().any(|input| input.name == name);
-        if config.backend == "vllm" || takes("sampling_parameters") {
-            Some(Self::Vllm)
+        let form = if config.backend == "vllm" || takes("sampling_parameters") {
+            Form::Vllm
         } else if takes("text_input") {
-            Some(Self::TensorRt)
+            Form::TensorRt
         } else if takes("prompt") && takes("request_output_len") {
-            Some(Self::FasterTransformer)
+            Form::FasterTransformer
         } else {
-            None
-        }
+            return None;
+        };
+        let counts = takes("return_num_input_tokens") && takes("return_num_output_tokens");
+        Some(Self { form, counts, ends: takes("return_finish_reason") })
     }
 }
 
@@ -53,7 +67,8 @@ impl Form {
 const CODEGEN_PAD: u32 = 50_256;
 
 /// The request.
-pub(super) fn render(form: Form, ask: &Generation) -> Result<Wire, Unsupported> {
+pub(super) fn render(known: Model, ask: &Generation) -> Result<Wire, Unsupported> {
+    let form = known.form;
     let Prompt::Raw(text) = &ask.prompt else { return Err(Unsupported("anything but raw text")) };
     let model = escape(&ask.model);
     let stream = ask.stream && form != Form::FasterTransformer;
@@ -70,7 +85,7 @@ pub(super) fn render(form: Form, ask: &Generation) -> Result<Wire, Unsupported> 
     if let Some(top_p) = ask.top_p {
         sampling.insert("top_p".into(), top_p.into());
     }
-    let body = if form == Form::Vllm {
+    let mut body = if form == Form::Vllm {
         if !ask.stops.is_empty() {
             sampling.insert("stop".into(), ask.stops.clone().into());
         }
@@ -95,6 +110,15 @@ pub(super) fn render(form: Form, ask: &Generation) -> Result<Wire, Unsupported> 
         }
         Value::Object(sampling)
     };
+    if let Value::Object(body) = &mut body {
+        let wished = [
+            (known.ends, "return_finish_reason"),
+            (known.counts, "return_num_input_tokens"),
+            (known.counts, "return_num_output_tokens"),
+        ];
+        let wished = wished.into_iter().filter(|(is_told, _)| *is_told);
+        body.extend(wished.map(|(_, name)| (name.to_owned(), Value::Bool(true))));
+    }
     Ok(Wire::post(path, &body, stream))
 }
 
@@ -127,7 +151,21 @@ fn infer(ask: &Generation, text: &str, model: &str) -> Wire {
 struct Answer {
     text_output: Option<TextOutput>,
     outputs: Option<Vec<Tensor>>,
+    finish_reason: Option<String>,
+    num_input_tokens: Option<u64>,
+    num_output_tokens: Option<u64>,
     error: Option<serde::de::IgnoredAny>,
+}
+
+impl Answer {
+    fn finish(&self) -> Option<Finish> {
+        Finish::read(self.finish_reason.as_deref()?)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let completion_tokens = self.num_output_tokens?;
+        Some(Usage { prompt_tokens: self.num_input_tokens.unwrap_or_default(), completion_tokens })
+    }
 }
 
 /// One text, or one for each answer.
@@ -154,13 +192,14 @@ struct Tensor {
     data: Vec<Value>,
 }
 
-/// Reads a whole answer. Triton says neither why it ended nor what it cost.
+/// Reads a whole answer. Why it ended and what it cost is told only by models whose configuration has those outputs.
 pub(super) fn read(form: Form, body: &[u8]) -> Result<Generated, Fault> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|_| Fault::Shape("is not the JSON of a generation"))?;
     if answer.error.is_some() {
         return Err(Fault::Inside(error_message(body)));
     }
+    let (finish, usage) = (answer.finish(), answer.usage());
     let text = match form {
         Form::FasterTransformer => {
             let outputs = answer.outputs.unwrap_or_default();
@@ -170,18 +209,21 @@ pub(super) fn read(form: Form, body: &[u8]) -> Result<Generated, Fault> {
         }
         Form::TensorRt | Form::Vllm => answer.text_output.ok_or(Fault::Shape("has no text_output"))?.first(),
     };
-    Ok(Generated { choices: vec![Choice { text, finish: None, logprob: None }], usage: None })
+    Ok(Generated { choices: vec![Choice { text, finish, logprob: None }], usage })
 }
 
-/// Reads the data of one event. No event is the last one: the stream just ends. An empty text is half a character that the
-/// next event completes.
+/// Reads the data of one event. No event need be the last one: the stream just ends. An empty text is half a character that
+/// the next event completes. Tokens are those of the event alone.
 pub(super) fn note(data: &[u8], told: &mut Vec<Event>) -> bool {
     let Ok(answer) = serde_json::from_slice::<Answer>(data) else { return false };
     if answer.error.is_some() {
         told.push(Event::Failed(error_message(data)));
         return true;
     }
+    let (finish, usage) = (answer.finish(), answer.usage());
     let Some(output) = answer.text_output else { return false };
     events::text(told, 0, output.first(), None);
+    told.extend(finish.map(|finish| Event::End { index: 0, finish }));
+    told.extend(usage.map(Event::Usage));
     true
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::UpstreamBody;
 use super::prompt::Rendered;
+use super::translate;
 use crate::backend::endpoint::{Endpoint, Load};
 use crate::backend::{Backend, Permit};
 use crate::complete;
@@ -77,15 +78,20 @@ async fn begun(
     deadline: Instant,
 ) -> Result<(Response<UpstreamBody>, bool), GatewayError> {
     let (backend, times) = (permit.backend(), route.timeout);
-    let request = rendered.request_to(backend, permit.endpoint())?;
+    let (request, translation) = rendered.request_to(backend, permit.endpoint())?;
     let began = Instant::now();
     let sending = backend.send(request, rendered.api, rendered.stream);
     let until = began + Duration::from_millis(times.connect_ms.saturating_add(times.first_byte_ms));
     let response =
         timeout_at(until.min(deadline), sending).await.map_err(|_| late("first byte", deadline))??;
     if !response.status().is_success() {
-        return Err(failure(response).await);
+        let error = failure(response).await;
+        return Err(if translation.is_some() { translate::error(error) } else { error });
     }
+    let response = match translation {
+        Some(translation) => translation.answer(response, deadline).await?,
+        None => response,
+    };
     let (parts, body) = response.into_parts();
     // A completion of the gateway's own asks for a stream, and reads what servers send that have none.
     let streams = rendered.stream && (!rendered.reads_both() || is_stream(&parts.headers));

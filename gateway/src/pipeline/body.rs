@@ -12,6 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::translate::Translated;
+
 /// A request's body in pieces that need not lie together in memory; its length is known.
 #[derive(Clone, Debug, Default)]
 pub struct RequestBody {
@@ -73,6 +75,8 @@ pub enum UpstreamBody {
     Paced(Box<Paced>),
     /// What was read of it already, then the rest.
     Begun(Option<Bytes>, Box<UpstreamBody>),
+    /// Events of another dialect's, as OpenAI's.
+    Translated(Box<Translated>),
 }
 
 /// Pieces with pauses.
@@ -113,6 +117,7 @@ impl Body for UpstreamBody {
         match &mut *self {
             Self::Incoming(body) => Pin::new(body).poll_frame(cx),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Translated(translated) => translated.poll(cx),
             Self::Begun(first, rest) => match first.take() {
                 Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
                 None => Pin::new(&mut **rest).poll_frame(cx),
@@ -132,7 +137,7 @@ impl Body for UpstreamBody {
             Self::Incoming(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_none(),
             Self::Begun(first, rest) => first.is_none() && rest.is_end_stream(),
-            Self::Paced(_) => false,
+            Self::Paced(_) | Self::Translated(_) => false,
         }
     }
 
@@ -145,7 +150,7 @@ impl Body for UpstreamBody {
                 (first, Some(rest)) => SizeHint::with_exact(first + rest),
                 (_, None) => SizeHint::default(),
             },
-            Self::Paced(_) => SizeHint::default(),
+            Self::Paced(_) | Self::Translated(_) => SizeHint::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod respond;
 pub mod resume;
 pub mod route;
 pub mod shadow;
+pub mod translate;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::parse::OpenAiCall;
+use super::translate::{self, Translation};
 use crate::backend::Backend;
 use crate::backend::endpoint::{Endpoint, Load};
 use crate::complete::{self, DEFAULT_WINDOW, Made, Order, Phase, Progress, PromptOverride, Said};
@@ -129,9 +130,13 @@ impl Rendered {
         &self,
         backend: &Backend,
         endpoint: &Endpoint,
-    ) -> Result<Request<RequestBody>, GatewayError> {
+    ) -> Result<(Request<RequestBody>, Option<Translation>), GatewayError> {
         let dialect = backend.dialect();
         match &self.content {
+            Content::Spliced { body, head } if !self.passes(backend) => {
+                let (wire, translation) = translate::request(backend, self.api, body, &head.model)?;
+                Ok((backend.ask(endpoint, wire, &self.headers)?, Some(translation)))
+            }
             Content::Spliced { body, head } => {
                 let model = dialect.openai_model(&backend.config.model);
                 let usage = self.asks_for_usage(backend);
@@ -146,11 +151,11 @@ impl Rendered {
                     None if usage => RequestBody::new(openai::with_model_and_usage(body, &head.span, &model)),
                     None => RequestBody::new(openai::with_model(body, &head.span, &model)),
                 };
-                backend.request(endpoint, self.api, body, &self.headers)
+                Ok((backend.request(endpoint, self.api, body, &self.headers)?, None))
             }
             Content::Generation(asking) => {
                 let wire = dialect.render(&asking.of(backend)?, &backend.abilities())?;
-                backend.ask(endpoint, wire, &self.headers)
+                Ok((backend.ask(endpoint, wire, &self.headers)?, None))
             }
         }
     }
@@ -162,6 +167,12 @@ impl Rendered {
         let said = Some((said.clone(), Arc::clone(by)));
         let content = Content::Generation(Box::new(Asking { said, ..(**asking).clone() }));
         Some(Self { content, ..self.clone() })
+    }
+
+    /// Whether the request reaches the backend's server as the client wrote it.
+    fn passes(&self, backend: &Backend) -> bool {
+        let Content::Spliced { head, .. } = &self.content else { return false };
+        backend.abilities().passes(self.api, &backend.dialect(), head.has_suffix)
     }
 
     /// Notes that this backend is asked from now on.
@@ -188,12 +199,17 @@ impl Rendered {
 }
 
 impl Rendered {
-    /// Whether the backend is asked for the usage of a stream though the client is not interested. What the client says
-    /// about it goes first.
+    /// Whether a stream tells its usage though the client is not interested: the backend is asked for it, unless the client
+    /// says something about it; in a translated stream it stands anyway.
     #[must_use]
     pub fn asks_for_usage(&self, backend: &Backend) -> bool {
-        matches!(&self.content, Content::Spliced { head, .. } if self.stream && !head.has_stream_options)
-            && backend.tells_usage_in_streams()
+        match &self.content {
+            Content::Spliced { head, .. } if self.stream && self.passes(backend) => {
+                !head.has_stream_options && backend.tells_usage_in_streams()
+            }
+            Content::Spliced { head, .. } => self.stream && !head.wants_usage,
+            Content::Generation(_) => false,
+        }
     }
 
     /// What it asks of an address.

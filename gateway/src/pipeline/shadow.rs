@@ -37,7 +37,7 @@ pub fn copy(route: &Route, rendered: &Rendered, caller: Option<&Caller>) {
         };
         let permit = Permit::new(Arc::clone(backend), endpoint, load.tokens, Place::default());
         let (api, stream) = (rendered.api, rendered.stream);
-        let Ok(request) = rendered.request_to(backend, permit.endpoint()) else { continue };
+        let Ok((request, _)) = rendered.request_to(backend, permit.endpoint()) else { continue };
         let until = Instant::now() + Duration::from_millis(route.timeout.total_ms);
         let backend = Arc::clone(backend);
         tokio::spawn(async move {

@@ -207,21 +207,30 @@ impl Upstream {
     where
         F: Fn(Seen) -> Response<Body> + Send + Sync + 'static,
     {
+        Self::start_with(|_| json("{\"object\":\"list\",\"data\":[]}"), answer).await
+    }
+
+    /// The same with answers of its own to `GET`, by path; they are not logged.
+    pub async fn start_with<G, F>(get: G, answer: F) -> Self
+    where
+        G: Fn(&str) -> Response<Body> + Send + Sync + 'static,
+        F: Fn(Seen) -> Response<Body> + Send + Sync + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
+        let (answer, get, log) = (Arc::new(answer), Arc::new(get), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let (answer, get, log) = (Arc::clone(&answer), Arc::clone(&get), Arc::clone(&log));
                 tokio::spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
-                        let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                        let (answer, get, log) = (Arc::clone(&answer), Arc::clone(&get), Arc::clone(&log));
                         async move {
                             let (parts, body) = request.into_parts();
                             if parts.method == Method::GET {
-                                return Ok::<_, std::io::Error>(json("{\"object\":\"list\",\"data\":[]}"));
+                                return Ok::<_, std::io::Error>(get(parts.uri.path()));
                             }
                             let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
                             let body = String::from_utf8(body.to_vec()).unwrap();
