@@ -28,6 +28,9 @@ pub struct GatewayState {
     /// Issuers of tokens.
     #[serde(default)]
     pub issuers: Vec<IssuerState>,
+    /// Certificates of the listeners that speak TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateState>,
     /// Backends, by name.
     #[serde(default)]
     pub backends: Vec<BackendState>,
@@ -37,6 +40,21 @@ pub struct GatewayState {
     /// Whether the pod stops taking requests.
     #[serde(default)]
     pub draining: bool,
+}
+
+/// A listener's certificate as one pod sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateState {
+    /// `http` or `metrics`.
+    pub listener: String,
+    /// Name of its Secret.
+    pub secret: String,
+    /// Connections are served with one; while there is none they are cut.
+    pub serving: bool,
+    /// Why what the Secret holds now is not in use, in one sentence; empty when it is.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// An issuer as one pod sees it.

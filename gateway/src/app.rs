@@ -87,8 +87,11 @@ impl Gateway {
     pub fn follow_certificates(&self) {
         let snapshot = self.snapshot.load();
         let (listeners, secrets) = (&snapshot.config.listeners, &self.workshop.secrets);
-        self.http_tls.follow(listeners.tls.as_ref(), secrets);
-        self.metrics_tls.follow(listeners.metrics_tls.as_ref(), secrets);
+        let http = self.http_tls.follow(listeners.tls.as_ref(), secrets);
+        let metrics = self.metrics_tls.follow(listeners.metrics_tls.as_ref(), secrets);
+        if http || metrics {
+            self.workshop.changed.notify();
+        }
     }
 
     /// Tells why the newest configuration is not in force.
@@ -106,6 +109,11 @@ impl Gateway {
             &self.snapshot.load(),
             &self.problems.load(),
             &self.drain,
+            self.http_tls
+                .certificate("http")
+                .into_iter()
+                .chain(self.metrics_tls.certificate("metrics"))
+                .collect(),
         )
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use modelgate_api::state::GatewayState;
+use modelgate_api::state::{CertificateState, GatewayState};
 use tokio::sync::watch;
 
 use crate::config::snapshot::Snapshot;
@@ -49,6 +49,7 @@ pub fn document(
     snapshot: &Snapshot,
     problems: &[String],
     drain: &Drain,
+    certificates: Vec<CertificateState>,
 ) -> GatewayState {
     GatewayState {
         // Read first: a change while the rest is read makes the next poll return at once.
@@ -58,6 +59,7 @@ pub fn document(
         inputs: snapshot.config.inputs.clone(),
         problems: problems.to_vec(),
         issuers: snapshot.issuers(),
+        certificates,
         backends: snapshot.backends.values().map(|backend| backend.state()).collect(),
         routes: snapshot.routes.iter().map(|route| route.state()).collect(),
         draining: drain.is_draining(),

@@ -169,6 +169,38 @@ async fn a_token_of_another_provider_is_exchanged_and_an_account_impersonated() 
 }
 
 #[tokio::test]
+async fn a_subjects_token_may_come_from_an_address_and_an_account_may_be_spoken_for_by_another() {
+    let vertex = vertex().await;
+    let answer = tokens(3600);
+    let server = Upstream::start_with(
+        |path| match path {
+            "/subject" => support::json("of-the-workload"),
+            _ => with_status(StatusCode::NOT_FOUND, ""),
+        },
+        move |seen| {
+            if seen.path == "/impersonate" {
+                assert_eq!(seen.headers["authorization"], "Bearer t1", "in the name of the source");
+                return support::json(
+                    r#"{"accessToken":"as-the-account","expireTime":"2030-01-01T00:00:00Z"}"#,
+                );
+            }
+            answer(&seen)
+        },
+    )
+    .await;
+    let source = json!({"type": "external_account", "audience": "//iam.googleapis.com/pool",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": format!("{}/sts", base(&server)),
+        "credential_source": {"url": format!("{}/subject", base(&server)), "headers": {"x-kind": "workload"}}});
+    let file = json!({"type": "impersonated_service_account", "source_credentials": source,
+        "service_account_impersonation_url": format!("{}/impersonate", base(&server))});
+    let gateway = with_file(&vertex, &file).await;
+    until(&gateway, "Healthy").await;
+    assert_eq!(bearer(&gateway, &vertex).await, "Bearer as-the-account");
+    let exchange = server.seen.lock().unwrap().iter().find(|seen| seen.path == "/sts").cloned().unwrap();
+    assert_eq!(form(&exchange.body)["subject_token"], "of-the-workload");
+}
+
+#[tokio::test]
 async fn without_a_file_the_machines_metadata_server_gives_the_token() {
     // The support's upstream answers GET by itself, so this one is made by hand.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

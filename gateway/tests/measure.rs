@@ -4,6 +4,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -122,4 +124,81 @@ async fn the_command_prints_it_and_tells_a_backend_that_there_is_not() {
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("no route uses a ModelBackend \"nobody\" (used: b)")
     );
+}
+
+/// Engines' metrics and streams: the count of running requests falls when the client has left, if the engine does so.
+fn engine(
+    stops: bool,
+) -> (Arc<AtomicUsize>, impl Fn(&str) -> http::Response<Body>, impl Fn(Seen) -> http::Response<Body>) {
+    let running = Arc::new(AtomicUsize::new(0));
+    let (shown, counted) = (Arc::clone(&running), Arc::clone(&running));
+    let get = move |path: &str| match path {
+        "/metrics" => support::json(&format!(
+            "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{{model_name=\"m\"}} {}.0\n",
+            shown.load(Ordering::SeqCst)
+        )),
+        _ => support::json("{}"),
+    };
+    let answer = move |seen: Seen| {
+        if !seen.body.contains("\"max_tokens\":2048") {
+            return particular(&seen);
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        let (sender, response) = support::events();
+        let counted = Arc::clone(&counted);
+        tokio::spawn(async move {
+            let piece = "data: {\"choices\":[{\"index\":0,\"text\":\"x\",\"finish_reason\":null}]}\n\n";
+            while sender.send(Ok(piece.into())).await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            if stops {
+                counted.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        response
+    };
+    (running, get, answer)
+}
+
+#[tokio::test]
+async fn whether_a_server_stops_when_its_client_has_left_is_measured_by_its_own_count() {
+    for (stops, expected) in [(true, "Supported"), (false, "Absent")] {
+        let (_running, get, answer) = engine(stops);
+        let upstream = Upstream::start_with(get, answer).await;
+        let gateway = Gateway::start(&yaml(&upstream.url(), "Completion")).await;
+        let state = gateway.until(|state| state["backends"][0]["dialect"]["findings"].is_array()).await;
+        let report = &state["backends"][0]["dialect"];
+        assert_eq!(results(report).get("cancel"), Some(&expected), "{report:#}");
+    }
+}
+
+const ASK: &str = r#"{"current_file":{"file_name":"a.py","content_above_cursor":"def f(","content_below_cursor":"):\n    pass\n"}}"#;
+
+#[tokio::test]
+async fn a_familys_tokens_are_sent_only_where_the_servers_own_tokenizer_knows_them() {
+    for (knows, expected) in [(true, "Supported"), (false, "Refused")] {
+        let upstream = Upstream::start(move |seen| {
+            if seen.path == "/tokenize" {
+                let text: Value = serde_json::from_str(&seen.body).unwrap();
+                let text = text["prompt"].as_str().unwrap().to_owned();
+                let one: usize = text.bytes().enumerate().map(|(at, byte)| at * usize::from(byte)).sum();
+                let ids = if knows { vec![one] } else { vec![1, 2, 3] };
+                return support::json(&json!({"count": ids.len(), "tokens": ids}).to_string());
+            }
+            support::json(r#"{"choices":[{"index":0,"text":"a","finish_reason":"stop"}]}"#)
+        })
+        .await;
+        let model = if knows { "qwen2.5-coder-7b" } else { "qwen2.5-coder-mine" };
+        let gateway =
+            Gateway::start(&yaml(&upstream.url(), "Models").replace("name: m}", &format!("name: {model}}}")))
+                .await;
+        let state = gateway.until(|state| state["backends"][0]["dialect"]["findings"].is_array()).await;
+        let report = &state["backends"][0]["dialect"];
+        assert_eq!(results(report).get("family"), Some(&expected), "{report:#}");
+        let answer = gateway.post("/v2/code/completions", ASK).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let prompt: Value = serde_json::from_str(&upstream.last().body).unwrap();
+        let prompt = prompt["prompt"].as_str().unwrap();
+        assert_eq!(prompt.contains("<|fim_suffix|>"), knows, "{prompt}");
+    }
 }

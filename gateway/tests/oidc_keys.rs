@@ -12,6 +12,7 @@ use std::time::Duration;
 use issuer::{DISCOVERY, Issuer, JWKS, RSA_A, RSA_B, jwk, rsa, sign, verdict, with};
 use jsonwebtoken::Algorithm;
 use modelgate_gateway::oidc::{CaSource, IssuerSettings, Timing, Verifier};
+use modelgate_gateway::outbound::Reach;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
@@ -286,4 +287,14 @@ async fn keys_are_fetched_ahead_of_their_age_and_accepted_tokens_die_with_the_ke
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     maintaining.abort();
+}
+
+#[tokio::test]
+async fn in_a_cluster_no_issuer_is_looked_for_in_the_gateways_own_pod() {
+    let issuer = Issuer::start(json!([jwk(&rsa(RSA_A), Algorithm::RS256, "a")])).await;
+    let reach = Reach::Named { in_cluster: true, proxies: Arc::default() };
+    let verifier = Verifier::new(vec![IssuerSettings { reach, ..issuer.settings() }]);
+    assert_eq!(verdict(&verifier, &issuer.token(json!({}))).await, "keys_unavailable");
+    let state = verifier.states().remove(0);
+    assert!(state.message.contains("loopback") && issuer.asked(DISCOVERY) == 0, "{state:?}");
 }

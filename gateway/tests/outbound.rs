@@ -267,3 +267,32 @@ async fn metadata_addresses_are_refused_before_anything_is_sent() {
         );
     }
 }
+
+#[tokio::test]
+async fn issuers_and_collectors_of_telemetry_are_reached_by_the_proxy_too() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (through, asked) = proxy(nowhere).await;
+    let upstream = Upstream::start(|_| json(ANSWER)).await;
+    let address = format!("http://us:pw@{through}");
+    let env = move |name: &str| match name {
+        "HTTPS_PROXY" | "HTTP_PROXY" => Some(address.clone()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://collector.test:4318".into()),
+        _ => None,
+    };
+    let auth = "oidc: [{issuer: 'http://issuer.test', audiences: [a]}]";
+    let yaml = yaml(&format!("url: '{}'", upstream.url()), "Cluster").replace("anonymous: true", auth);
+    let gateway = Gateway::start_env(&yaml, &[], &env).await.unwrap();
+    assert_eq!(gateway.post("/v1/completions", ASK).await.status, 401);
+    for wanted in [
+        "GET http://issuer.test/.well-known/openid-configuration HTTP/1.1",
+        "POST http://collector.test:4318/v1/traces HTTP/1.1",
+    ] {
+        for round in 0.. {
+            if asked.lock().unwrap().iter().any(|line| line == wanted) {
+                break;
+            }
+            assert!(round < 400, "{wanted} is not among {:?}", asked.lock().unwrap());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}

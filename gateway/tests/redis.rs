@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use modelgate_gateway::limit::redis::{Address, Connection, Value};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::{Gateway, events, fake};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -167,6 +168,47 @@ async fn requests_under_way_are_counted_together_and_given_back() {
         assert!(round < 200, "the place was not given back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A CA of the test's own, and what it vouches for: a server at `localhost`.
+fn certificates(folder: &std::path::Path) -> String {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = ca.self_signed(&ca_key).unwrap().pem();
+    let key = KeyPair::generate().unwrap();
+    let issuer = Issuer::new(ca, ca_key);
+    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    std::fs::write(folder.join("own.crt"), own.pem()).unwrap();
+    std::fs::write(folder.join("own.key"), key.serialize_pem()).unwrap();
+    pem
+}
+
+#[tokio::test]
+async fn over_tls_redis_is_trusted_by_its_own_ca_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = certificates(folder.path());
+    let other = certificates(tempfile::tempdir().unwrap().path());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = Command::new("redis-server")
+        .args(["--port", "0", "--bind", "127.0.0.1", "--requirepass", "se cret", "--save", ""])
+        .args(["--tls-port", &port.to_string(), "--tls-cert-file", "own.crt", "--tls-key-file", "own.key"])
+        .args(["--tls-ca-cert-file", "own.crt", "--tls-auth-clients", "no"])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server is needed: apt-get install redis-server");
+    let limits = "  limits: [{name: few, by: Project, requestsPerMinute: 3}]\n  cache: {store: Redis, redis: {secretRef: {name: redis}, caSecretRef: {name: redis, key: ca.crt}}}\n";
+    let gateway = Gateway::start(&(fake("x", "") + limits)).await;
+    let secret = gateway.folder.path().join("secrets/redis");
+    std::fs::create_dir_all(&secret).unwrap();
+    std::fs::write(secret.join("url"), format!("rediss://:se%20cret@localhost:{port}")).unwrap();
+    std::fs::write(secret.join("ca.crt"), other).unwrap();
+    assert!(matches!(status(&gateway).await, 200 | 429), "the limit holds all the same");
+    gateway.until_metric("\nmodelgate_limit_store_up 0").await;
+    std::fs::write(secret.join("ca.crt"), ca).unwrap();
+    until_up(&gateway).await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use modelgate_gateway::limits;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
 use support::{Gateway, fake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -168,6 +169,13 @@ async fn certificates_are_exchanged_without_touching_connections() {
         client.get(gateway.at.http, HEALTH, "").await.is_err(),
         "without a certificate nobody is served in the clear"
     );
+    let state = gateway.state("").await;
+    let shown = &state["certificates"][0];
+    assert_eq!(
+        (&shown["listener"], &shown["secret"], &shown["serving"]),
+        (&json!("http"), &json!("own"), &json!(false))
+    );
+    assert!(shown["message"].as_str().unwrap().contains("own/tls.crt"), "{shown}");
     let secret = gateway.folder.path().join("secrets/own");
     std::fs::create_dir_all(&secret).unwrap();
     let install = || {
@@ -186,6 +194,12 @@ async fn certificates_are_exchanged_without_touching_connections() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let first = first.expect("the certificate is found while the gateway runs");
+    gateway
+        .until(|state| {
+            state["certificates"][0]
+                == json!({"listener": "http", "secret": "own", "serving": true, "message": ""})
+        })
+        .await;
     let mut kept = client.connect(gateway.at.http).await.unwrap();
     certificate(work.path(), "2", "serverAuth");
     install();
@@ -201,6 +215,20 @@ async fn certificates_are_exchanged_without_touching_connections() {
     std::fs::write(secret.join("tls.crt"), "nonsense").unwrap();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(client.get(gateway.at.http, HEALTH, "").await.is_ok(), "the last good one serves on");
+    gateway
+        .until(|state| {
+            state["certificates"][0]["serving"] == true && state["certificates"][0]["message"] != ""
+        })
+        .await;
+    let mut slash = client.connect(gateway.at.http).await.unwrap();
+    slash.write_all(b"POST /v2/completions/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _end = slash.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(
+        answer.contains("307") && answer.contains("location: https://localhost/v2/completions\r\n"),
+        "{answer}"
+    );
     kept.write_all(b"GET /monitoring/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = [0; 15];
     kept.read_exact(&mut answer).await.unwrap();

@@ -3,11 +3,13 @@
 //! people.
 
 mod asked;
+mod cancel;
+mod family;
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use modelgate_api::v1alpha1::{DialectFinding, DialectReport, Measured};
 use serde_json::Value;
@@ -17,6 +19,7 @@ use crate::dialect::openai::Api;
 use crate::dialect::{Abilities, Dialect, Event, Generated, Generation, TritonModel, Wire, error_message};
 use crate::error::GatewayError;
 use crate::limits;
+use crate::pipeline::body::UpstreamBody;
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const MANY_STOPS: usize = 16;
 /// A body that servers with a small limit refuse.
 const LARGE_BODY: usize = 2 * 1024 * 1024;
+/// Paths that are not below the version of OpenAI's.
+const BESIDE: [&str; 2] = ["/tokenize", "/metrics"];
 /// Enough words that a server that reads them counts more tokens.
 const LONG_SUFFIX: &str =
     "\nalpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma";
@@ -100,6 +105,7 @@ impl Measuring<'_> {
             Dialect::OpenAi | Dialect::Mistral => self.models().await,
             Dialect::LlamaCpp | Dialect::Vertex(_) => {}
         }
+        self.family().await;
     }
 
     /// Whether the server lists the model that it will be asked for.
@@ -188,6 +194,7 @@ impl Measuring<'_> {
         }
         self.tokenizer().await;
         self.body_limit().await;
+        self.cancel().await;
     }
 
     fn ask(&self) -> Generation {
@@ -284,24 +291,28 @@ impl Measuring<'_> {
     }
 
     async fn send(&self, wire: Wire) -> Result<(StatusCode, Bytes), GatewayError> {
-        let backend = self.backend;
         let whole = async {
-            let endpoint =
-                backend.endpoints().first().cloned().ok_or(GatewayError::NoBackend("no address is known"))?;
-            let stream = wire.stream;
-            // vLLM has it beside /v1, not below.
-            let beside = (wire.path == "/tokenize").then(|| endpoint.uri_beside("/tokenize")).flatten();
-            let mut request = backend.ask(&endpoint, wire, &HeaderMap::new())?;
-            if let Some(uri) = beside {
-                *request.uri_mut() = uri;
-            }
-            let response = backend.send(request, Api::Completions, stream).await?;
-            let (parts, body) = response.into_parts();
+            let (parts, body) = self.open(wire).await?.into_parts();
             let body = Limited::new(body, limits::ANSWER_BYTES).collect().await;
             Ok((parts.status, body.map_err(|_| GatewayError::UpstreamBroken)?.to_bytes()))
         };
         tokio::time::timeout(TIMEOUT, whole)
             .await
             .map_err(|_| GatewayError::UpstreamTimeout("measurement"))?
+    }
+
+    /// Sends and gives the answer as it begins.
+    async fn open(&self, wire: Wire) -> Result<Response<UpstreamBody>, GatewayError> {
+        let backend = self.backend;
+        let endpoint =
+            backend.endpoints().first().cloned().ok_or(GatewayError::NoBackend("no address is known"))?;
+        let stream = wire.stream;
+        // vLLM has them beside /v1, not below.
+        let beside = BESIDE.contains(&wire.path.as_str()).then(|| endpoint.uri_beside(&wire.path)).flatten();
+        let mut request = backend.ask(&endpoint, wire, &HeaderMap::new())?;
+        if let Some(uri) = beside {
+            *request.uri_mut() = uri;
+        }
+        backend.send(request, Api::Completions, stream).await
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use modelgate_api::contract::BackendConfig;
 use modelgate_api::v1alpha1::{FimFamily, SuffixScope};
 use modelgate_completion::family::{Family, OtherFile, by_model_name};
 use modelgate_completion::prompt::{BackendTraits, ContextItem, Settings, Shape, enclosing};
@@ -104,11 +105,10 @@ impl Kind {
     /// and `None` shows the model nothing of what follows the cursor.
     fn of(backend: &Backend) -> Option<Self> {
         let (config, abilities) = (&backend.config, backend.abilities());
-        let family = match config.fim_family {
-            FimFamily::None => return None,
-            FimFamily::Auto => by_model_name(&config.model),
-            named => named_family(named),
-        };
+        if config.fim_family == FimFamily::None {
+            return None;
+        }
+        let family = family_of(config).filter(|_| abilities.family);
         let infill = abilities.infill && (config.fim_family == FimFamily::Auto || !abilities.raw);
         let takes_suffix = infill || family.is_some() && abilities.raw;
         let window = config.context_length.unwrap_or(DEFAULT_WINDOW);
@@ -152,6 +152,15 @@ pub(crate) fn template_of(backend: &Backend) -> Option<&'static Family> {
     // llama.cpp takes two texts at a path of its own, and reads no suffix at OpenAI's.
     let takes_suffix = kind.infill && !matches!(*backend.dialect(), Dialect::LlamaCpp);
     kind.family.filter(|_| !takes_suffix && backend.abilities().raw)
+}
+
+/// The family that the configuration names, or the model's own name.
+pub(crate) fn family_of(config: &BackendConfig) -> Option<&'static Family> {
+    match config.fim_family {
+        FimFamily::None => None,
+        FimFamily::Auto => by_model_name(&config.model),
+        named => named_family(named),
+    }
 }
 
 /// The family of this name in the resources.

@@ -43,7 +43,7 @@ use measure::Reuse;
 
 pub(crate) use carry_on::Said;
 pub use identify::identify;
-pub(crate) use making::{DEFAULT_WINDOW, Made, template_of};
+pub(crate) use making::{DEFAULT_WINDOW, Made, family_of, template_of};
 pub use measure::Measures;
 pub(crate) use order::Order;
 pub use progress::{Phase, Progress};

@@ -108,7 +108,7 @@ impl Snapshot {
         let mut faults = Vec::new();
         let verifier = match previous {
             Some(old) if old.config.auth == config.auth => old.verifier.clone(),
-            _ => auth::verifier(&config.auth, &workshop.secrets).map(Arc::new),
+            _ => auth::verifier(&config.auth, &workshop.secrets, &reach(&config, workshop)).map(Arc::new),
         };
         let direct_access = match previous {
             Some(old) if old.config.auth == config.auth => old.direct_access.clone(),
@@ -124,8 +124,13 @@ impl Snapshot {
             let path = workshop.secrets.path(file);
             keys.filter(|keys| keys.path() == path).unwrap_or_else(|| Keys::start(path))
         });
-        let limits =
-            Limits::build(&config, previous.map(|old| &old.limits), &workshop.secrets, &workshop.metrics);
+        let limits = Limits::build(
+            &config,
+            previous.map(|old| &old.limits),
+            &workshop.secrets,
+            &workshop.metrics,
+            &reach(&config, workshop),
+        );
         let proxies = TrustedProxies::new(&config.listeners.trusted_proxies);
         let mut backends = BTreeMap::new();
         for name in config.backends.keys() {
@@ -189,6 +194,11 @@ impl Snapshot {
     }
 }
 
+/// What an address that a user gave may lead to.
+fn reach(config: &GatewayConfig, workshop: &Workshop) -> Reach {
+    Reach::Named { in_cluster: config.in_cluster, proxies: Arc::clone(&workshop.settings.proxies) }
+}
+
 fn backend(
     name: &str,
     config: &GatewayConfig,
@@ -229,10 +239,7 @@ fn backend(
     let parts = Parts {
         series: BackendSeries::new(&workshop.metrics, &config.gateway, &of_backend.model, name),
         tls: Arc::clone(&workshop.tls),
-        reach: Reach::Named {
-            in_cluster: config.in_cluster,
-            proxies: Arc::clone(&workshop.settings.proxies),
-        },
+        reach: reach(config, workshop),
         google: workshop.settings.google.clone(),
         connect,
         secrets: workshop.secrets.clone(),

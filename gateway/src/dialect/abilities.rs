@@ -28,6 +28,8 @@ pub struct Abilities {
     pub passes_completions: bool,
     /// OpenAI's chat passes through unchanged.
     pub passes_chat: bool,
+    /// The special tokens of the model's family are the model's own, as far as its tokenizer was asked.
+    pub family: bool,
     /// Most stop texts.
     pub stops: usize,
     /// Most answers to one prompt.
@@ -49,6 +51,7 @@ impl Abilities {
         logprobs: true,
         passes_completions: true,
         passes_chat: true,
+        family: true,
         stops: 4,
         choices: 4,
         max_tokens: u32::MAX,

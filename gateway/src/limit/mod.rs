@@ -19,6 +19,7 @@ use modelgate_api::v1alpha1::LimitBy;
 
 use crate::caller::{Caller, Proof, tenant};
 use crate::metrics::Metrics;
+use crate::outbound::Reach;
 use crate::secrets::Secrets;
 use local::Local;
 use shared::Shared;
@@ -138,6 +139,7 @@ impl Limits {
         previous: Option<&Arc<Self>>,
         secrets: &Secrets,
         metrics: &Arc<Metrics>,
+        reach: &Reach,
     ) -> Arc<Self> {
         let prefix = format!("{}/{}", config.namespace, config.gateway);
         let same = |old: &&Arc<Self>| {
@@ -154,7 +156,7 @@ impl Limits {
         let lease = config.routes.iter().map(|route| route.timeout.total_ms).max().unwrap_or(300_000);
         let kept = previous.filter(|old| old.redis == config.redis).and_then(|old| old.shared.clone());
         let shared = config.redis.as_ref().map(|redis| {
-            kept.unwrap_or_else(|| Arc::new(Shared::new(redis, secrets, Arc::clone(metrics), lease)))
+            kept.unwrap_or_else(|| Arc::new(Shared::new(redis, secrets, reach, Arc::clone(metrics), lease)))
         });
         Arc::new(Self {
             prefix,
@@ -320,7 +322,13 @@ mod tests {
     fn limits(rules: &[LimitConfig]) -> Arc<Limits> {
         let config = GatewayConfig { limits: rules.to_vec(), ..GatewayConfig::default() };
         let metrics = Arc::new(Metrics::new().unwrap());
-        Limits::build(&config, None, &Secrets::new(std::path::Path::new("/nonexistent")), &metrics)
+        Limits::build(
+            &config,
+            None,
+            &Secrets::new(std::path::Path::new("/nonexistent")),
+            &metrics,
+            &Reach::default(),
+        )
     }
 
     fn rule(by: LimitBy) -> LimitConfig {

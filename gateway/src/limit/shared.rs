@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use modelgate_api::contract::{RedisConfig, SecretFile};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::redis::{Address, Connection, Stream, Value};
 use super::{Charge, Denied};
 use crate::metrics::Metrics;
+use crate::outbound::Reach;
 use crate::secrets::Secrets;
 
 /// Longest time that a request waits for Redis, connecting included.
@@ -33,6 +33,7 @@ pub struct Shared {
     url: SecretFile,
     ca: Option<SecretFile>,
     secrets: Secrets,
+    reach: Reach,
     metrics: Arc<Metrics>,
     lease_ms: u64,
     idle: Mutex<Vec<Connection>>,
@@ -63,6 +64,7 @@ impl Shared {
     pub(super) fn new(
         redis: &RedisConfig,
         secrets: &Secrets,
+        reach: &Reach,
         metrics: Arc<Metrics>,
         longest_ms: u64,
     ) -> Self {
@@ -71,6 +73,7 @@ impl Shared {
             url: redis.url.clone(),
             ca: redis.ca.clone(),
             secrets: secrets.clone(),
+            reach: reach.clone(),
             metrics,
             lease_ms: longest_ms.saturating_add(LEASE_SLACK_MS),
             idle: Mutex::default(),
@@ -202,8 +205,9 @@ impl Shared {
     async fn connect(&self) -> io::Result<Connection> {
         let text = self.secrets.read(&self.url).map_err(io::Error::other)?;
         let address = Address::parse(&String::from_utf8_lossy(&text)).map_err(io::Error::other)?;
-        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
-        tcp.set_nodelay(true)?;
+        // A tunnel is for what it cannot read; plain Redis is nothing that a proxy for HTTP could forward.
+        let reach = if address.tls { self.reach.clone() } else { self.reach.direct() };
+        let tcp = reach.open(address.tls, &address.host, address.port).await?;
         let stream: Box<dyn Stream> = if address.tls {
             let name = ServerName::try_from(address.host.clone()).map_err(io::Error::other)?;
             let connector = tokio_rustls::TlsConnector::from(self.tls()?);

@@ -140,6 +140,7 @@ impl Issuer {
             audiences: Vec::new(),
             ca: None,
             jwks_cache: None,
+            reach: crate::outbound::Reach::default(),
             claims: Vec::new(),
         };
         Self::new(settings, Timing::default())

@@ -26,6 +26,7 @@ pub use refusal::Refusal;
 use token::{Parsed, parse};
 
 use crate::caller::Caller;
+use crate::outbound::Reach;
 
 /// An issuer whose tokens are accepted.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct IssuerSettings {
     pub ca: Option<CaSource>,
     /// Age at which its keys are fetched again; absent means [`Timing::refresh_after`].
     pub jwks_cache: Option<Duration>,
+    /// Where its documents may be, and by which proxy.
+    pub reach: Reach,
     /// Claims that a token must have, each with the values accepted.
     pub claims: Vec<(String, Vec<String>)>,
 }

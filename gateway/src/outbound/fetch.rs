@@ -1,4 +1,4 @@
-//! Small requests off the hot path (token servers): one connection each, nothing pooled, no redirect followed, answers of
+//! Small requests off the hot path (token servers, issuers, collectors of telemetry): one connection each, nothing pooled, no redirect followed, answers of
 //! bounded size.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
@@ -33,13 +33,20 @@ pub struct Answer {
 pub struct Fetcher {
     reach: Reach,
     trust: Arc<Trust>,
+    timeout: Duration,
 }
 
 impl Fetcher {
     /// Of connections that lead where `reach` says.
     #[must_use]
     pub fn new(reach: Reach, trust: Arc<Trust>) -> Self {
-        Self { reach, trust }
+        Self { reach, trust, timeout: TIMEOUT }
+    }
+
+    /// The same with another limit for a request and its answer.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// One request and its whole answer.
@@ -74,10 +81,12 @@ impl Fetcher {
         let whole = async {
             let response = client.request(request).await.map_err(|error| failed(&chain(&error)))?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| failed(&error))?;
+            let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() { failed(&"more than 1 MiB") } else { failed(&error) }
+            })?;
             Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() })
         };
-        tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
+        tokio::time::timeout(self.timeout, whole).await.unwrap_or_else(|_| Err(failed(&"no answer in time")))
     }
 }
 

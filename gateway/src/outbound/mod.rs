@@ -34,7 +34,25 @@ pub enum Reach {
     Metadata,
 }
 
+impl Default for Reach {
+    /// What a user named, on a machine of the user's own without a proxy.
+    fn default() -> Self {
+        Self::Named { in_cluster: false, proxies: Arc::default() }
+    }
+}
+
 impl Reach {
+    /// The same without proxies, for what is no HTTP.
+    #[must_use]
+    pub fn direct(&self) -> Self {
+        match self {
+            Self::Named { in_cluster, .. } => {
+                Self::Named { in_cluster: *in_cluster, proxies: Arc::default() }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// The proxy that leads to a host.
     #[must_use]
     pub fn proxy(&self, secure: bool, host: &str, port: u16) -> Option<&Proxy> {

@@ -16,6 +16,7 @@ use crate::error::{AuthFailure, GatewayError};
 use crate::gitlab::{self, AuthError};
 use crate::keys::{self, KeyRefusal};
 use crate::oidc::{CaSource, IssuerSettings, Refusal, Verifier};
+use crate::outbound::Reach;
 use crate::secrets::Secrets;
 use crate::series::Handler;
 
@@ -95,7 +96,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 
 /// Checks tokens of the configured issuers; `None` when there are none.
 #[must_use]
-pub fn verifier(auth: &AuthConfig, secrets: &Secrets) -> Option<Verifier> {
+pub fn verifier(auth: &AuthConfig, secrets: &Secrets, reach: &Reach) -> Option<Verifier> {
     let issuers: Vec<_> = auth
         .oidc
         .iter()
@@ -104,6 +105,7 @@ pub fn verifier(auth: &AuthConfig, secrets: &Secrets) -> Option<Verifier> {
             audiences: issuer.audiences.clone(),
             ca: issuer.ca.as_ref().map(|file| CaSource::Path(secrets.path(file))),
             jwks_cache: Some(Duration::from_secs(issuer.jwks_cache_seconds)),
+            reach: reach.clone(),
             claims: issuer.claims.iter().map(|claim| (claim.name.clone(), claim.values.clone())).collect(),
         })
         .collect();

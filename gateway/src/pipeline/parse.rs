@@ -49,7 +49,7 @@ pub async fn call(
     body: Incoming,
 ) -> Result<Call, GatewayError> {
     if handler == Handler::Other {
-        return Err(redirect(parts).unwrap_or(GatewayError::NotFound));
+        return Err(redirect(parts, snapshot.config.listeners.tls.is_some()).unwrap_or(GatewayError::NotFound));
     }
     check_method(handler, parts)?;
     let api = match handler {
@@ -109,7 +109,7 @@ pub fn check_method(handler: Handler, parts: &Parts) -> Result<(), GatewayError>
 }
 
 /// A path that exists without its trailing slash is redirected to, as FastAPI does.
-fn redirect(parts: &Parts) -> Option<GatewayError> {
+fn redirect(parts: &Parts, secure: bool) -> Option<GatewayError> {
     let path = parts.uri.path().strip_suffix('/')?;
     if !matches!(
         path,
@@ -124,8 +124,9 @@ fn redirect(parts: &Parts) -> Option<GatewayError> {
     }
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).or(parts.uri.host());
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let scheme = if secure { "https" } else { "http" };
     let location =
-        host.map_or_else(|| format!("{path}{query}"), |host| format!("http://{host}{path}{query}"));
+        host.map_or_else(|| format!("{path}{query}"), |host| format!("{scheme}://{host}{path}{query}"));
     HeaderValue::from_str(&location).ok().map(|location| GatewayError::RedirectSlash { location })
 }
 

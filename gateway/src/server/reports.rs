@@ -7,6 +7,7 @@ use http::HeaderMap;
 use super::history::History;
 use super::summary::Summary;
 use crate::args::Settings;
+use crate::outbound::Reach;
 use crate::telemetry::sink::{Line, Sink};
 use crate::trace::{Context, Exporter};
 use crate::{telemetry, usage};
@@ -37,7 +38,9 @@ impl Reports {
     /// When the usage log cannot be opened or nothing be exported, naming flag or variable.
     pub fn open(settings: &Settings, tls: &rustls::ClientConfig) -> Result<Self, String> {
         let open = |to| Sink::open(to).map_err(|error| format!("--usage-log: {to:?}: {error}"));
-        let otlp = settings.otlp.clone().map(|otlp| Exporter::start(otlp, tls)).transpose()?;
+        // The collector's address comes from the environment, from whoever runs the process: it may stand beside it.
+        let reach = Reach::Named { in_cluster: false, proxies: Arc::clone(&settings.proxies) };
+        let otlp = settings.otlp.clone().map(|otlp| Exporter::start(otlp, tls, reach));
         Ok(Self {
             history: History::default(),
             usage: settings.usage_log.as_ref().map(open).transpose()?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use modelgate_api::contract::TlsFiles;
+use modelgate_api::state::CertificateState;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -28,6 +29,8 @@ struct State {
     files: Option<TlsFiles>,
     /// What the acceptor was made of, or why it could not be made.
     seen: Option<Result<Vec<Vec<u8>>, String>>,
+    /// Why what the files hold now is not in use.
+    problem: Option<String>,
 }
 
 /// What a connection must do before a request.
@@ -41,25 +44,27 @@ pub enum Handshake {
 }
 
 impl ListenerTls {
-    /// Follows these files from now on. Whether TLS is spoken at all changes at once.
-    pub fn follow(&self, files: Option<&TlsFiles>, secrets: &Secrets) {
+    /// Follows these files from now on. Whether TLS is spoken at all changes at once. Tells whether anything changed.
+    pub fn follow(&self, files: Option<&TlsFiles>, secrets: &Secrets) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.files.as_ref() != files {
-            *state = State { files: files.cloned(), seen: None };
+            *state = State { files: files.cloned(), seen: None, problem: None };
             if files.is_none() {
                 self.acceptor.store(None);
+                return true;
             }
         }
-        self.reload(&mut state, secrets);
+        self.reload(&mut state, secrets)
     }
 
-    fn reload(&self, state: &mut State, secrets: &Secrets) {
-        let Some(files) = &state.files else { return };
+    fn reload(&self, state: &mut State, secrets: &Secrets) -> bool {
+        let Some(files) = &state.files else { return false };
         let read = read(files, secrets);
         if state.seen.as_ref() == Some(&read) {
-            return;
+            return false;
         }
         let made = read.as_ref().map_err(Clone::clone).and_then(|parts| acceptor(parts));
+        state.problem = made.as_ref().err().cloned();
         match made {
             Ok(acceptor) => {
                 tracing::info!(secret = %files.certificate.secret, "certificate loaded");
@@ -70,6 +75,20 @@ impl ListenerTls {
             }
         }
         state.seen = Some(read);
+        true
+    }
+
+    /// The certificate as the state document shows it; `None` when TLS is not asked for.
+    #[must_use]
+    pub fn certificate(&self, listener: &str) -> Option<CertificateState> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = state.files.as_ref()?;
+        Some(CertificateState {
+            listener: listener.into(),
+            secret: files.certificate.secret.clone(),
+            serving: self.acceptor.load().is_some(),
+            message: state.problem.clone().unwrap_or_default(),
+        })
     }
 
     /// What the next connection must do.

@@ -9,9 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::outbound::Reach;
+use crate::outbound::fetch::Fetcher;
+use crate::outbound::trust::Trust;
 use crate::server::summary::Summary;
 use crate::usage;
 pub use context::Context;
@@ -42,20 +47,10 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts the task that exports.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be set up.
-    pub fn start(settings: OtlpSettings, tls: &rustls::ClientConfig) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(settings.timeout)
-            .user_agent(concat!("modelgate-gateway/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                format!("OTEL_EXPORTER_OTLP_ENDPOINT: the HTTP client cannot be set up: {error}")
-            })?;
+    /// Starts the task that exports to where `reach` leads.
+    #[must_use]
+    pub fn start(settings: OtlpSettings, tls: &rustls::ClientConfig, reach: Reach) -> Self {
+        let client = Fetcher::new(reach, Arc::new(Trust::fixed(tls))).within(settings.timeout);
         let (queue, items) = mpsc::channel(QUEUE);
         let dropped = Arc::<AtomicU64>::default();
         let exporter = Self {
@@ -65,7 +60,7 @@ impl Exporter {
             dropped: Arc::clone(&dropped),
         };
         tokio::spawn(Task { settings, client, dropped }.run(items));
-        Ok(exporter)
+        exporter
     }
 
     /// The place of a request in a trace, when traces are exported.
@@ -101,7 +96,7 @@ impl Exporter {
 
 struct Task {
     settings: OtlpSettings,
-    client: reqwest::Client,
+    client: Fetcher,
     dropped: Arc<AtomicU64>,
 }
 
@@ -161,20 +156,25 @@ impl Task {
     }
 
     async fn post(&self, address: &str, body: &Value) -> Result<(), String> {
+        let body = Bytes::from(body.to_string());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in &self.settings.headers {
+            let pair = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+            if let (Ok(name), Ok(value)) = pair {
+                headers.insert(name, value);
+            }
+        }
         let mut pause = Duration::from_millis(500);
         for attempt in 1.. {
-            let mut request = self.client.post(address).json(body);
-            for (name, value) in &self.settings.headers {
-                request = request.header(name, value);
-            }
-            let why = match request.send().await {
-                Ok(answer) if answer.status().is_success() => return Ok(()),
+            let why = match self.client.send(Method::POST, address, headers.clone(), body.clone()).await {
+                Ok(answer) if answer.status.is_success() => return Ok(()),
                 // OTLP names the statuses that may be tried again; any other means that the batch is refused.
-                Ok(answer) if !matches!(answer.status().as_u16(), 429 | 502 | 503 | 504) => {
-                    return Err(format!("{address} answered {}", answer.status()));
+                Ok(answer) if !matches!(answer.status.as_u16(), 429 | 502 | 503 | 504) => {
+                    return Err(format!("{address} answered {}", answer.status));
                 }
-                Ok(answer) => format!("{address} answered {}", answer.status()),
-                Err(error) => format!("{address}: {}", error.without_url()),
+                Ok(answer) => format!("{address} answered {}", answer.status),
+                Err(why) => why,
             };
             if attempt >= ATTEMPTS {
                 return Err(why);

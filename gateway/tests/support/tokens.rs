@@ -118,6 +118,7 @@ impl Issuer {
             audiences: vec!["ours".into(), "also-ours".into()],
             ca: None,
             jwks_cache: None,
+            reach: Default::default(),
             claims: Vec::new(),
         }
     }

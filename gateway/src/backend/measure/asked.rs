@@ -1,12 +1,12 @@
 //! The questions of a full measurement beyond a plain answer and a stream: each asks one thing and notes one finding.
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use modelgate_api::v1alpha1::Measured;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{LARGE_BODY, LONG_SUFFIX, MANY_STOPS, Measuring};
-use crate::dialect::{Abilities, Dialect, Generated, Generation, Prompt, Wire};
+use crate::dialect::{Abilities, Generated, Generation, Prompt, Wire};
 
 impl Measuring<'_> {
     /// A suffix counts only when the server reads it: a long one makes the prompt longer.
@@ -116,21 +116,9 @@ impl Measuring<'_> {
         }
     }
 
-    /// Whether the server tells its tokens, which shows whether those of a family are its model's own.
+    /// Whether the server tells its tokens.
     pub(super) async fn tokenizer(&mut self) {
-        let model = &self.backend.config.model;
-        let body = match self.dialect {
-            Dialect::OpenAi => json!({"model": model, "prompt": "def", "add_special_tokens": false}),
-            Dialect::LlamaCpp => json!({"content": "def", "add_special": false}),
-            Dialect::Tgi => json!({"inputs": "def", "add_special_tokens": false}),
-            Dialect::Mistral | Dialect::Triton(_) | Dialect::Vertex(_) => return,
-        };
-        let wire = Wire {
-            method: Method::POST,
-            path: "/tokenize".into(),
-            body: Bytes::from(body.to_string()),
-            stream: false,
-        };
+        let Some(wire) = self.tokenize("def") else { return };
         match self.send(wire).await {
             Ok((status, _)) if status.is_success() => {
                 self.found("tokenizer", Measured::Supported, "/tokenize");
