@@ -127,11 +127,9 @@ async fn the_command_prints_it_and_tells_a_backend_that_there_is_not() {
 }
 
 /// Engines' metrics and streams: the count of running requests falls when the client has left, if the engine does so.
-fn engine(
-    stops: bool,
-) -> (Arc<AtomicUsize>, impl Fn(&str) -> http::Response<Body>, impl Fn(Seen) -> http::Response<Body>) {
+fn engine(stops: bool) -> (impl Fn(&str) -> http::Response<Body>, impl Fn(Seen) -> http::Response<Body>) {
     let running = Arc::new(AtomicUsize::new(0));
-    let (shown, counted) = (Arc::clone(&running), Arc::clone(&running));
+    let (shown, counted) = (Arc::clone(&running), running);
     let get = move |path: &str| match path {
         "/metrics" => support::json(&format!(
             "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{{model_name=\"m\"}} {}.0\n",
@@ -157,13 +155,13 @@ fn engine(
         });
         response
     };
-    (running, get, answer)
+    (get, answer)
 }
 
 #[tokio::test]
 async fn whether_a_server_stops_when_its_client_has_left_is_measured_by_its_own_count() {
     for (stops, expected) in [(true, "Supported"), (false, "Absent")] {
-        let (_running, get, answer) = engine(stops);
+        let (get, answer) = engine(stops);
         let upstream = Upstream::start_with(get, answer).await;
         let gateway = Gateway::start(&yaml(&upstream.url(), "Completion")).await;
         let state = gateway.until(|state| state["backends"][0]["dialect"]["findings"].is_array()).await;

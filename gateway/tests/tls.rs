@@ -1,5 +1,7 @@
 //! TLS of the listeners, client certificates, the login of scrapes, and HTTP/2 with and without TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A story told in one piece is easier to follow than its parts.
+#![allow(clippy::too_many_lines)]
 
 mod support;
 

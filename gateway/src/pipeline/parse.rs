@@ -49,7 +49,9 @@ pub async fn call(
     body: Incoming,
 ) -> Result<Call, GatewayError> {
     if handler == Handler::Other {
-        return Err(redirect(parts, snapshot.config.listeners.tls.is_some()).unwrap_or(GatewayError::NotFound));
+        return Err(
+            redirect(parts, snapshot.config.listeners.tls.is_some()).unwrap_or(GatewayError::NotFound)
+        );
     }
     check_method(handler, parts)?;
     let api = match handler {
