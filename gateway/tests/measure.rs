@@ -175,16 +175,19 @@ const ASK: &str = r#"{"current_file":{"file_name":"a.py","content_above_cursor":
 #[tokio::test]
 async fn a_familys_tokens_are_sent_only_where_the_servers_own_tokenizer_knows_them() {
     for (knows, expected) in [(true, "Supported"), (false, "Refused")] {
-        let upstream = Upstream::start(move |seen| {
-            if seen.path == "/tokenize" {
-                let text: Value = serde_json::from_str(&seen.body).unwrap();
-                let text = text["prompt"].as_str().unwrap().to_owned();
-                let one: usize = text.bytes().enumerate().map(|(at, byte)| at * usize::from(byte)).sum();
-                let ids = if knows { vec![one] } else { vec![1, 2, 3] };
-                return support::json(&json!({"count": ids.len(), "tokens": ids}).to_string());
-            }
-            support::json(r#"{"choices":[{"index":0,"text":"a","finish_reason":"stop"}]}"#)
-        })
+        let upstream = Upstream::start_with(
+            |_| support::json("{}"),
+            move |seen| {
+                if seen.path == "/tokenize" {
+                    let text: Value = serde_json::from_str(&seen.body).unwrap();
+                    let text = text["prompt"].as_str().unwrap().to_owned();
+                    let one: usize = text.bytes().enumerate().map(|(at, byte)| at * usize::from(byte)).sum();
+                    let ids = if knows { vec![one] } else { vec![1, 2, 3] };
+                    return support::json(&json!({"count": ids.len(), "tokens": ids}).to_string());
+                }
+                support::json(r#"{"choices":[{"index":0,"text":"a","finish_reason":"stop"}]}"#)
+            },
+        )
         .await;
         let model = if knows { "qwen2.5-coder-7b" } else { "qwen2.5-coder-mine" };
         let gateway =

@@ -207,11 +207,20 @@ impl Upstream {
     where
         F: Fn(Seen) -> Response<Body> + Send + Sync + 'static,
     {
-        Self::start_with(|_| json("{\"object\":\"list\",\"data\":[]}"), answer).await
+        Self::serving(|_| json("{\"object\":\"list\",\"data\":[]}"), answer, false).await
     }
 
-    /// The same with answers of its own to `GET`, by path; they are not logged.
+    /// The same with answers of its own to `GET`, by path, which are not logged, and to questions for tokens, which are
+    /// otherwise unknown and not logged either: the gateway asks them by itself.
     pub async fn start_with<G, F>(get: G, answer: F) -> Self
+    where
+        G: Fn(&str) -> Response<Body> + Send + Sync + 'static,
+        F: Fn(Seen) -> Response<Body> + Send + Sync + 'static,
+    {
+        Self::serving(get, answer, true).await
+    }
+
+    async fn serving<G, F>(get: G, answer: F, tokenizes: bool) -> Self
     where
         G: Fn(&str) -> Response<Body> + Send + Sync + 'static,
         F: Fn(Seen) -> Response<Body> + Send + Sync + 'static,
@@ -231,6 +240,9 @@ impl Upstream {
                             let (parts, body) = request.into_parts();
                             if parts.method == Method::GET {
                                 return Ok::<_, std::io::Error>(get(parts.uri.path()));
+                            }
+                            if parts.uri.path() == "/tokenize" && !tokenizes {
+                                return Ok(with_status(StatusCode::NOT_FOUND, "{}"));
                             }
                             let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
                             let body = String::from_utf8(body.to_vec()).unwrap();
