@@ -1,6 +1,6 @@
 //! Whether a pod of a model finds its devices, and if not, the arithmetic of it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use modelgate_api::sizing::gib;
@@ -8,7 +8,7 @@ use modelgate_api::v1alpha1::{Blocked, BlockedHave, BlockedNeed};
 
 use super::Known;
 use super::demand::{Demand, Unsuited};
-use super::record::NodeRecord;
+use super::record::{NodeRecord, PodRecord};
 
 /// Holders named at most.
 const NAMED: usize = 3;
@@ -26,6 +26,9 @@ pub enum Fit {
 
 /// How long a ModelBackend (namespace, name) has had no request; `None` when nobody counts.
 pub type Idle<'a> = &'a dyn Fn(&str, &str) -> Option<Duration>;
+
+/// Devices by who holds them: name, and whether it is a ModelBackend (else a pod).
+type Holders = BTreeMap<(String, bool), u64>;
 
 /// Decides.
 #[must_use]
@@ -69,8 +72,29 @@ pub fn fit(demand: &Demand, known: &Known, idle: Idle<'_>) -> Fit {
             "{why}, so what they hold could not be counted; node {largest} has {most} {resource} in all"
         ));
     };
+    let (held, holders) = count(demand, pods, &suited);
+    let free =
+        |(name, total): &(&String, u64)| total.saturating_sub(held.get(name.as_str()).copied().unwrap_or(0));
+    let best = suited.iter().max_by_key(|node| free(node)).copied().unwrap_or((largest, most));
+    if free(&best) >= demand.count {
+        return Fit::Room(format!("node {} has {} {resource} free", best.0, free(&best)));
+    }
+    let (named, suggestion) = who(&holders, idle, demand);
+    let detail =
+        format!("needs {} {resource} on one node, best has {} free; {named}", demand.count, free(&best));
+    let have = have(Some(best.0), free(&best), best.1);
+    Fit::Blocked(blocked(demand, "Taken", detail, have, suggestion, known))
+}
+
+/// Devices held on each node that suits, and by whom: a ModelBackend (`true`) or a pod.
+fn count<'a>(
+    demand: &Demand,
+    pods: &'a HashMap<Box<str>, PodRecord>,
+    suited: &[(&String, u64)],
+) -> (BTreeMap<&'a str, u64>, Holders) {
+    let resource = &demand.resource;
     let mut held: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut holders: BTreeMap<(String, bool), u64> = BTreeMap::new();
+    let mut holders = Holders::new();
     for (key, pod) in pods {
         let amount = pod
             .devices
@@ -89,21 +113,11 @@ pub fn fit(demand: &Demand, known: &Known, idle: Idle<'_>) -> Fit {
             .map_or_else(|| (key.to_string(), false), |name| (format!("{namespace}/{name}"), true));
         *holders.entry(holder).or_default() += amount;
     }
-    let free =
-        |(name, total): &(&String, u64)| total.saturating_sub(held.get(name.as_str()).copied().unwrap_or(0));
-    let best = suited.iter().max_by_key(|node| free(node)).copied().unwrap_or((largest, most));
-    if free(&best) >= demand.count {
-        return Fit::Room(format!("node {} has {} {resource} free", best.0, free(&best)));
-    }
-    let (named, suggestion) = who(&holders, idle, demand);
-    let detail =
-        format!("needs {} {resource} on one node, best has {} free; {named}", demand.count, free(&best));
-    let have = have(Some(best.0), free(&best), best.1);
-    Fit::Blocked(blocked(demand, "Taken", detail, have, suggestion, known))
+    (held, holders)
 }
 
 /// Who holds the devices, those without requests for the longest first, and what to do about it.
-fn who(holders: &BTreeMap<(String, bool), u64>, idle: Idle<'_>, demand: &Demand) -> (String, String) {
+fn who(holders: &Holders, idle: Idle<'_>, demand: &Demand) -> (String, String) {
     let mut known: Vec<(Option<Duration>, &(String, bool), u64)> = holders
         .iter()
         .map(|(holder, amount)| {

@@ -1,11 +1,8 @@
 //! The arithmetic over mixed fleets, as a table: what is asked, what there is, what is said.
 
-use std::collections::HashMap;
-
 use modelgate_api::manifest;
 
 use super::*;
-use crate::fleet::record::PodRecord;
 use crate::k8s::child::{Owner, OwnerKind};
 use crate::model_backend::validate::{Place, validate};
 
@@ -74,12 +71,14 @@ fn never(_: &str, _: &str) -> Option<Duration> {
     None
 }
 
-#[test]
-fn a_fleet_of_several_kinds_answers_by_what_suits() {
+/// Model, rest of the spec, word, what the detail says, what the suggestion says.
+type Case = (&'static str, String, &'static str, &'static str, &'static str);
+
+#[allow(clippy::too_many_lines)] // A table.
+fn table() -> Vec<Case> {
     let taint = "  placement: {tolerations: [{key: team-b, operator: Exists}]}\n";
     let of = |accelerator: &str| format!("  accelerator: {{{accelerator}}}\n");
-    // (model, rest, word, what the detail says, what the suggestion says)
-    let cases = [
+    vec![
         ("", of("count: 1"), "Room", "node t4 has 4", ""),
         ("", of("count: 4"), "Room", "node t4 has 4", ""),
         (
@@ -149,8 +148,12 @@ fn a_fleet_of_several_kinds_answers_by_what_suits() {
             "without the labels",
             "nodeSelector",
         ),
-    ];
-    for (model, rest, word, detail, suggestion) in cases {
+    ]
+}
+
+#[test]
+fn a_fleet_of_several_kinds_answers_by_what_suits() {
+    for (model, rest, word, detail, suggestion) in table() {
         match fit(&demand(model, &rest), &fleet(), &never) {
             Fit::Room(place) => assert!(word == "Room" && place.contains(detail), "{model}{rest}: {place}"),
             Fit::Blocked(blocked) => {

@@ -24,7 +24,7 @@ use crate::context::{Ctx, WatchedBackend};
 use crate::error::{Error, ErrorKind};
 use crate::fleet::demand::Demand;
 use crate::fleet::fit::fit;
-use crate::k8s::child::{ChildKind, Owner, OwnerKind};
+use crate::k8s::child::{Child, ChildKind, Owner, OwnerKind, Prepared};
 use crate::k8s::rollout::{Rollout, Trouble, trouble};
 use crate::k8s::status_writer;
 use crate::mapping::Wake;
@@ -32,7 +32,7 @@ use dereference::References;
 use rollout::choice::Room;
 use rollout::{Settled, Situation, settle};
 use status::{Report, StatusInput};
-use validate::{Place, ValidatedBackend};
+use validate::{Place, ValidatedBackend, ValidatedServer};
 
 /// Looked at again after this even if no watch says anything.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -116,26 +116,11 @@ async fn bring(
         demand.as_ref().map(|demand| ctx.fleet.look(|known| fit(demand, known, &idle)))
     };
     if let (Place::Server(server), Some(deployment)) = (&valid.place, resources.deployment.take()) {
-        let live = apply::live(ctx, owner, ChildKind::Deployment, &deployment.name);
-        let renew = backend.annotations().get(RENEW_ANNOTATION).map(String::as_str);
-        let (trouble, unschedulable) = match trouble(&references.pods) {
-            Some(Trouble::Unschedulable(why)) => (Some(why), true),
-            Some(Trouble::Container(why)) => (Some(why), false),
-            None => (None, false),
-        };
-        let status = backend.status.as_ref();
-        let situation = Situation {
-            inputs: &rollout::template::inputs(&backend.spec, renew),
-            live: live.as_ref(),
-            handled: status.and_then(|status| status.observed_generation) == Some(generation),
-            before: status.and_then(|status| status.rollout.as_ref()),
-            trouble,
-            unschedulable,
-            room: &|| fits().map_or_else(|| Room::Unknown("no device is asked for".into()), Room::from),
-        };
-        let Settled { deployment, choice, pending, restored } = settle(deployment, server, &situation);
+        let room = || fits().map_or_else(|| Room::Unknown("no device is asked for".into()), Room::from);
+        let (deployment, course) =
+            settled_now(ctx, (valid, server), backend, references, generation, deployment, &room);
         resources.deployment = Some(deployment);
-        settled = Some(status::Course { choice, pending, restored });
+        settled = Some(course);
     }
     let applied = if backend.spec.paused {
         apply::observe(ctx, owner, resources)
@@ -164,4 +149,35 @@ async fn bring(
             format!("paused, nothing is changed until spec.paused is removed; {}", report.message);
     }
     Ok((report, again))
+}
+
+/// The Deployment that goes out now, by what stands and what is known of it. [I/O: caches]
+fn settled_now(
+    ctx: &Ctx,
+    (valid, server): (&ValidatedBackend, &ValidatedServer),
+    backend: &ModelBackend,
+    references: &References,
+    generation: i64,
+    deployment: Child<Prepared>,
+    room: &dyn Fn() -> Room,
+) -> (Child<Prepared>, status::Course) {
+    let live = apply::live(ctx, &valid.owner, ChildKind::Deployment, &deployment.name);
+    let renew = backend.annotations().get(RENEW_ANNOTATION).map(String::as_str);
+    let (trouble, unschedulable) = match trouble(&references.pods) {
+        Some(Trouble::Unschedulable(why)) => (Some(why), true),
+        Some(Trouble::Container(why)) => (Some(why), false),
+        None => (None, false),
+    };
+    let status = backend.status.as_ref();
+    let situation = Situation {
+        inputs: &rollout::template::inputs(&backend.spec, renew),
+        live: live.as_ref(),
+        handled: status.and_then(|status| status.observed_generation) == Some(generation),
+        before: status.and_then(|status| status.rollout.as_ref()),
+        trouble,
+        unschedulable,
+        room,
+    };
+    let Settled { deployment, choice, pending, restored } = settle(deployment, server, &situation);
+    (deployment, status::Course { choice, pending, restored })
 }
