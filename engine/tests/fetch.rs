@@ -110,6 +110,8 @@ fn whoever_asks_is_told_how_far_a_fetch_is() {
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
+        let head = BufReader::new(&stream).lines();
+        head.map(Result::unwrap).take_while(|line| !line.is_empty()).for_each(drop);
         let whole = answer("200 OK", BODY.len(), BODY);
         let half = whole.len() - BODY.len() + 7;
         (&stream).write_all(&whole[..half]).unwrap();
