@@ -49,6 +49,8 @@ pub struct Gateway {
     pub reports: Arc<Reports>,
     /// The API's own documentation.
     pub docs: Docs,
+    /// Whether the debug listener takes profiles.
+    pub takes_profiles: bool,
     instance: String,
     problems: ArcSwap<Vec<String>>,
     /// Fetches issuers' keys until all are known, for the snapshot in force.
@@ -165,6 +167,7 @@ impl App {
             private_folder(&sockets).map_err(|error| vec![format!("{}: {error}", sockets.display())])?;
         }
         let docs = Docs::new(settings.docs.clone());
+        let takes_profiles = settings.debug_profile;
         let tls = crate::outbound::trust::system().map_err(|error| one(&error))?;
         let reports = Reports::open(&settings, &tls).map(Arc::new).map_err(|fault| vec![fault])?;
         let listeners =
@@ -189,6 +192,7 @@ impl App {
             completions: complete::Core::default(),
             reports,
             docs,
+            takes_profiles,
             instance: uuid::Uuid::new_v4().to_string(),
             problems: ArcSwap::default(),
             resolving: Mutex::new(None),

@@ -36,9 +36,12 @@ pub struct Args {
         default_value = "127.0.0.1:8083"
     )]
     pub control_listen: SocketAddr,
-    /// Loopback address for /debug/requests and /debug/config
+    /// Loopback address for /debug/requests, /debug/config and, if asked for, /debug/pprof/profile
     #[arg(long, env = "MODELGATE_DEBUG_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8084")]
     pub debug_listen: SocketAddr,
+    /// Serve /debug/pprof/profile there
+    #[arg(long, env = "MODELGATE_DEBUG_PROFILE")]
+    pub debug_profile: bool,
     /// Folder with one folder for each Secret and one file for each of its keys
     #[arg(long, env = "MODELGATE_SECRETS", value_name = "DIR", default_value = modelgate_api::names::SECRETS_DIR)]
     pub secrets: PathBuf,
@@ -124,6 +127,8 @@ pub struct Settings {
     pub control_listen: SocketAddr,
     /// Loopback address for debugging.
     pub debug_listen: SocketAddr,
+    /// Whether profiles can be taken there.
+    pub debug_profile: bool,
     /// Folder with Secrets.
     pub secrets: PathBuf,
     /// Folder with ConfigMaps.
@@ -211,6 +216,7 @@ impl Args {
             metrics_parts: addresses.metrics,
             control_listen: self.control_listen,
             debug_listen: self.debug_listen,
+            debug_profile: self.debug_profile,
             secrets: self.secrets,
             config_maps: self.config_maps,
             models: self.models,

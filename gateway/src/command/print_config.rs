@@ -153,6 +153,7 @@ fn listed(settings: &Settings, given: &Given, ports: Option<(u16, u16)>) -> Vec<
     rows.address("--metrics-listen", address, settings.metrics_parts, names, "listeners.metrics.port");
     rows.flag("--control-listen", settings.control_listen);
     rows.flag("--debug-listen", settings.debug_listen);
+    rows.flag("--debug-profile", settings.debug_profile);
     rows.flag("--secrets", settings.secrets.display());
     rows.flag("--models", path(settings.models.as_ref()));
     rows.flag("--engine-bin", path(settings.engine_bin.as_ref()));

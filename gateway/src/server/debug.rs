@@ -1,4 +1,4 @@
-//! The debug listener, on loopback alone: requests under way and ended, and the configuration in force. No prompt, no
+//! The debug listener, on loopback alone: requests under way and ended, the configuration in force, and profiles. No prompt, no
 //! subject and no credential is shown; the configuration holds none.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{plain, refused};
+use super::{plain, profile, refused};
 use crate::app::Gateway;
 
 const REQUESTS: &str = "/debug/requests";
@@ -19,9 +19,12 @@ const CONFIG: &str = "/debug/config";
 pub async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let id = path.strip_prefix(REQUESTS).and_then(|rest| rest.strip_prefix('/')).filter(|id| !id.is_empty());
-    let known = [REQUESTS, CONFIG, if id.is_some() { path } else { "/debug/requests/{id}" }];
+    let known = [REQUESTS, CONFIG, profile::PATH, if id.is_some() { path } else { "/debug/requests/{id}" }];
     if let Some(refusal) = refused(&request, &known) {
         return refusal;
+    }
+    if path == profile::PATH {
+        return profile::answer(gateway.takes_profiles, request.uri().query()).await;
     }
     let body = match id {
         Some(id) => match one(&gateway, id) {

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod in_flight;
 mod io;
 pub mod metrics;
+mod profile;
 pub mod record;
 pub mod reports;
 pub mod summary;
