@@ -114,7 +114,12 @@ fn take(time: Duration, is_given_up: impl Fn() -> bool) -> Result<Vec<u8>, Strin
         count: i64::try_from(*count).unwrap_or(i64::MAX),
         frames: frames.frames.iter().flatten().map(frame).collect(),
     });
-    let profile = Profile { stacks: stacks.collect(), begun, time, period: Duration::from_secs(1) / HERTZ.unsigned_abs() };
+    let profile = Profile {
+        stacks: stacks.collect(),
+        begun,
+        time,
+        period: Duration::from_secs(1) / HERTZ.unsigned_abs(),
+    };
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(&profile.encode()).map_err(|error| error.to_string())?;
     packed.finish().map_err(|error| error.to_string())
