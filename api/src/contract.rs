@@ -188,6 +188,17 @@ impl BackendConfig {
     pub fn is_gitlab_gateway(&self) -> bool {
         matches!(self.target, Target::External { protocol: ExternalProtocol::GitLab, .. })
     }
+
+    /// A Secret that a gateway must mount for it.
+    #[must_use]
+    pub fn mounted(&self) -> Option<&str> {
+        match &self.target {
+            Target::External { credential, ca, .. } => {
+                credential.iter().chain(ca).map(|file| file.secret.as_str()).next()
+            }
+            Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => None,
+        }
+    }
 }
 
 /// Where a backend is reached.

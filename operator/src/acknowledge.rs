@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use modelgate_api::names::{CONTROL_PORT, GATEWAY_LABEL};
 use modelgate_api::state::GatewayState;
+use modelgate_api::v1alpha1::backend_of_key;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
@@ -181,7 +182,10 @@ async fn poll(ctx: Arc<Ctx>, target: Target, wake: mpsc::Sender<Wake>) {
 async fn wake_all(wake: &mpsc::Sender<Wake>, target: &Target, state: Option<&GatewayState>) {
     let inputs =
         state.into_iter().flat_map(|state| &state.inputs).filter(|input| input.kind == "ModelBackend");
-    let backends = inputs.map(|input| Wake::backend(&target.namespace, &input.name));
+    let backends = inputs.map(|input| {
+        let (namespace, name) = backend_of_key(&input.name, &target.namespace);
+        Wake::backend(namespace, name)
+    });
     for woken in std::iter::once(Wake::gateway(&target.namespace, &target.gateway)).chain(backends) {
         // A closed channel means that the process stops.
         let _ = wake.send(woken).await;

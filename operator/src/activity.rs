@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use modelgate_api::state::GatewayState;
+use modelgate_api::v1alpha1::backend_of_key;
 use tokio::time::Instant;
 
 /// Namespace and name of a backend.
@@ -27,7 +28,8 @@ impl Activity {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         for backend in &state.backends {
-            let key = (namespace.to_owned(), backend.name.clone());
+            let (of, name) = backend_of_key(&backend.name, namespace);
+            let key = (of.to_owned(), name.to_owned());
             let before = seen.counted.insert((pod_uid.to_owned(), key.clone()), backend.requests);
             let asked = before.is_some_and(|before| before != backend.requests);
             if asked || backend.in_flight > 0 || backend.held > 0 {
@@ -65,6 +67,16 @@ mod tests {
     fn state(requests: u64, in_flight: u64) -> GatewayState {
         let backend = BackendState { name: "b".into(), requests, in_flight, ..BackendState::default() };
         GatewayState { backends: vec![backend], ..GatewayState::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gateways_of_other_namespaces_count_too() {
+        let activity = Activity::default();
+        let mut elsewhere = state(5, 0);
+        elsewhere.backends[0].name = "n/b".into();
+        activity.note("other", "p1", &elsewhere);
+        assert_eq!(activity.idle("n", "b"), Some(Duration::ZERO));
+        assert_eq!(activity.idle("other", "b"), None);
     }
 
     #[tokio::test(start_paused = true)]

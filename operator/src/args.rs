@@ -107,6 +107,9 @@ pub struct RunArgs {
         default_value = "app.kubernetes.io/name=prometheus"
     )]
     pub prometheus_labels: Vec<String>,
+    /// Environment of every gateway pod, such as HTTPS_PROXY and NO_PROXY: NAME=VALUE, again for more, a line each in the variable.
+    #[arg(long, env = "MODELGATE_GATEWAY_ENV", value_delimiter = '\n')]
+    pub gateway_env: Vec<String>,
     /// Page size of lists.
     #[arg(long, env = "MODELGATE_LIST_PAGE_SIZE", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub list_page_size: u32,
@@ -178,6 +181,8 @@ pub struct Render {
     pub cluster_domain: String,
     /// Labels of ServiceMonitors in mode Auto.
     pub monitor_labels: BTreeMap<String, String>,
+    /// Environment of gateway pods.
+    pub gateway_env: BTreeMap<String, String>,
     /// Whom NetworkPolicies admit.
     pub admitted: Admitted,
 }
@@ -219,6 +224,7 @@ impl TryFrom<Box<RunArgs>> for Settings {
             monitor_labels,
             prometheus_namespaces,
             prometheus_labels,
+            gateway_env,
             list_page_size,
             streaming_lists,
             log: _,
@@ -253,6 +259,7 @@ impl TryFrom<Box<RunArgs>> for Settings {
                 cluster_domain: cluster_domain.trim_matches('.').to_owned(),
                 monitor_labels: parse_labels("--monitor-labels", &monitor_labels)?,
                 admitted,
+                gateway_env: parse_env(&gateway_env)?,
             },
         })
     }
@@ -261,6 +268,16 @@ impl TryFrom<Box<RunArgs>> for Settings {
 /// Names of a list that an empty variable may have left one empty name in.
 fn named(names: Vec<String>) -> Vec<String> {
     names.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
+fn parse_env(lines: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let lines = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let pair = |line: &str| match line.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        // The rest may hold a proxy's password.
+        _ => bail!("--gateway-env: write NAME=VALUE"),
+    };
+    lines.map(pair).collect()
 }
 
 /// The pod's name (its host name) with the process id, so a restarted container is a new holder.
@@ -302,6 +319,17 @@ mod tests {
         assert_eq!(settings.render.cluster_domain, "cluster.local");
         assert!(settings.render.gateway_image.starts_with("ghcr.io/modelgate/gateway:"));
         assert!(!settings.identity.is_empty());
+    }
+
+    #[test]
+    fn gateways_get_the_environment_that_lines_name() {
+        let given =
+            settings(&["--gateway-env", "NO_PROXY=.svc,10.0.0.0/8\nHTTPS_PROXY=http://u:p=x@proxy:3128\n"]);
+        let given = given.unwrap().render.gateway_env;
+        assert_eq!(given["NO_PROXY"], ".svc,10.0.0.0/8");
+        assert_eq!(given["HTTPS_PROXY"], "http://u:p=x@proxy:3128");
+        let refused = settings(&["--gateway-env", "http://u:secret@proxy"]).unwrap_err().to_string();
+        assert!(refused.contains("NAME=VALUE") && !refused.contains("secret"), "{refused}");
     }
 
     #[test]

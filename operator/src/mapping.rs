@@ -34,23 +34,26 @@ impl Wake {
     }
 }
 
-/// Names of the backends that a gateway's routes use.
+/// Namespaces and names of the backends that the routes of a gateway of `own` name.
 #[must_use]
-pub fn backends_of(spec: &ModelGatewaySpec) -> BTreeSet<String> {
-    spec.routes.iter().flat_map(|route| &route.backends).map(|backend| backend.name.clone()).collect()
+pub fn backends_of(spec: &ModelGatewaySpec, own: &str) -> BTreeSet<(String, String)> {
+    let named = spec.routes.iter().flat_map(|route| &route.backends);
+    named.map(|backend| (backend.namespace(own).to_owned(), backend.name.clone())).collect()
 }
 
-/// Gateways that use a backend: those of its namespace with a route that names it.
+/// Namespaces and names of the gateways with a route that names a backend, whether or not it lets them.
 pub fn gateways_using<'a>(
     gateways: impl IntoIterator<Item = &'a WatchedGateway>,
     namespace: &str,
     backend: &str,
-) -> BTreeSet<String> {
-    let using = gateways.into_iter().filter_map(|gateway| gateway.0.as_ref().ok()).filter(|gateway| {
-        gateway.metadata.namespace.as_deref() == Some(namespace)
-            && backends_of(&gateway.spec).contains(backend)
+) -> BTreeSet<(String, String)> {
+    let wanted = (namespace.to_owned(), backend.to_owned());
+    let readable = gateways.into_iter().filter_map(|gateway| gateway.0.as_ref().ok());
+    let using = readable.filter_map(|gateway| {
+        let own = gateway.metadata.namespace.clone().unwrap_or_default();
+        backends_of(&gateway.spec, &own).contains(&wanted).then(|| (own, gateway.name_any()))
     });
-    using.map(ResourceExt::name_any).collect()
+    using.collect()
 }
 
 /// A changed ModelBackend wakes itself and the gateways that use it.
@@ -60,7 +63,7 @@ pub fn of_backend<'a>(
 ) -> BTreeSet<Wake> {
     let (namespace, name) = (backend.namespace().unwrap_or_default(), backend.name_any());
     let using = gateways_using(gateways, &namespace, &name);
-    let mut woken: BTreeSet<Wake> = using.iter().map(|gateway| Wake::gateway(&namespace, gateway)).collect();
+    let mut woken: BTreeSet<Wake> = using.iter().map(|(of, gateway)| Wake::gateway(of, gateway)).collect();
     woken.insert(Wake::backend(&namespace, &name));
     woken
 }
@@ -71,7 +74,8 @@ pub fn of_gateway(gateway: &WatchedGateway) -> BTreeSet<Wake> {
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
     let mut woken = BTreeSet::from([Wake::gateway(&namespace, &name)]);
     if let Ok(gateway) = &gateway.0 {
-        woken.extend(backends_of(&gateway.spec).iter().map(|backend| Wake::backend(&namespace, backend)));
+        let named = backends_of(&gateway.spec, &namespace);
+        woken.extend(named.iter().map(|(of, backend)| Wake::backend(of, backend)));
     }
     woken
 }
@@ -112,7 +116,13 @@ mod tests {
     use super::*;
 
     fn gateway(namespace: &str, name: &str, backends: &[&str]) -> WatchedGateway {
-        let backends: Vec<_> = backends.iter().map(|name| json!({"name": name})).collect();
+        let backends: Vec<_> = backends
+            .iter()
+            .map(|name| match name.split_once('/') {
+                Some((namespace, name)) => json!({"name": name, "namespace": namespace}),
+                None => json!({"name": name}),
+            })
+            .collect();
         serde_json::from_value(json!({
             "apiVersion": "modelgate.dev/v1alpha1", "kind": "ModelGateway",
             "metadata": {"namespace": namespace, "name": name},
@@ -130,11 +140,17 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_wakes_the_gateways_of_its_namespace_that_name_it() {
-        let all =
-            [gateway("a", "uses", &["x", "y"]), gateway("a", "other", &["y"]), gateway("b", "far", &["x"])];
+    fn a_backend_wakes_the_gateways_that_name_it_wherever_they_are() {
+        let all = [
+            gateway("a", "uses", &["x", "y"]),
+            gateway("a", "other", &["y"]),
+            gateway("b", "far", &["x"]),
+            gateway("c", "shares", &["a/x"]),
+        ];
         let woken = of_backend(&backend("a", "x"), &all);
-        assert_eq!(woken, BTreeSet::from([Wake::backend("a", "x"), Wake::gateway("a", "uses")]));
+        let gateways = [Wake::gateway("a", "uses"), Wake::gateway("c", "shares")];
+        assert_eq!(woken, BTreeSet::from([Wake::backend("a", "x")]).into_iter().chain(gateways).collect());
+        assert!(of_gateway(&all[3]).contains(&Wake::backend("a", "x")));
     }
 
     #[test]

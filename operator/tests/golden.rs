@@ -9,6 +9,7 @@ mod support;
 
 use k8s_openapi::api::{apps, core, networking, policy};
 use modelgate_api::manifest::Manifests;
+use modelgate_operator::args::Render;
 use modelgate_operator::k8s::child::OwnerKind;
 use modelgate_operator::k8s::satisfied::differences;
 use modelgate_operator::model_gateway;
@@ -148,6 +149,24 @@ fn a_change_of_the_configuration_alone_makes_no_new_pods() {
     let after = deployment(&changed);
     assert_eq!(before.0, after.0);
     assert_ne!(before.1, after.1);
+}
+
+#[test]
+fn what_the_operator_was_given_for_gateways_is_their_environment() {
+    let case = cases().into_iter().find(|case| case.ends_with("gateway-min")).unwrap();
+    let manifests = read(&case);
+    let gateway = &manifests.gateways[0];
+    let owner = owner(OwnerKind::Gateway, &gateway.name);
+    let container = |render: &Render| {
+        let valid =
+            model_gateway::validate::validate(&owner, 3, &gateway.spec, &manifests.backends, render).unwrap();
+        let body = model_gateway::build::build(&valid, render).deployment.body;
+        body.pointer("/spec/template/spec/containers/0").unwrap().clone()
+    };
+    let proxy = BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://proxy.example.com:3128".to_owned())]);
+    let given = container(&Render { gateway_env: proxy, ..render() });
+    assert_eq!(given["env"], json!([{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}]));
+    assert_eq!(container(&render()).get("env"), None, "pods of those who give none stay as they are");
 }
 
 #[test]

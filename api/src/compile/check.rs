@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::{Place, Problem, Problems, Reason, completion, pods};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
-    Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GoDuration, ModelBackendSpec,
-    ModelGatewaySpec, ModelSource, Server, TensorParallel,
+    Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GatewaysFrom, GoDuration,
+    ModelBackendSpec, ModelGatewaySpec, ModelSource, Server, TensorParallel,
 };
 
 /// Mistakes of a ModelBackend.
@@ -61,6 +61,12 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
     }
     if let Some(external) = &spec.external {
         check_external(external, problems);
+    }
+    if let Some(allowed) = &spec.allowed_gateways
+        && (allowed.from == GatewaysFrom::Selector) == allowed.namespaces.is_empty()
+    {
+        let message = "is required with from: Selector, and for it alone";
+        problems.add(Reason::Invalid, "spec.allowedGateways.namespaces", message);
     }
     if let Some(admission) = &spec.admission {
         completion::check_admission(admission, problems);

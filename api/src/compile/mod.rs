@@ -16,10 +16,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::contract::{BackendConfig, FORMAT_VERSION, GatewayConfig, RouteConfig, SecretFile};
+use crate::contract::{BackendConfig, FORMAT_VERSION, GatewayConfig, Input, RouteConfig, SecretFile};
 use crate::manifest::Object;
 use crate::v1alpha1::{
     DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ModelBackendSpec, ModelGatewaySpec, Protocol, SecretKeyRef,
+    backend_of_key,
 };
 
 pub use access::network;
@@ -120,8 +121,8 @@ impl Problems {
     }
 }
 
-/// Renders the configuration of `gateway`. Of `backends` only those in the gateway's namespace that a route names are
-/// used; `inputs` of the result lists them.
+/// Renders the configuration of `gateway`. Of `backends` only those that a route names, and that let themselves be used by
+/// it, are used; `inputs` of the result lists them.
 ///
 /// # Errors
 /// Every mistake found in the gateway and in the backends that it uses.
@@ -133,29 +134,39 @@ pub fn compile(
     let mut problems = Problems::of("ModelGateway", &gateway.name);
     check::gateway(&gateway.spec, &mut problems);
     access::check_access(&gateway.spec, place, &mut problems);
-    let known: BTreeMap<&str, &Object<ModelBackendSpec>> = backends
+    let known: BTreeMap<(&str, &str), &Object<ModelBackendSpec>> = backends
         .iter()
-        .filter(|backend| backend.namespace == gateway.namespace)
-        .map(|backend| (backend.name.as_str(), backend))
+        .map(|backend| ((backend.namespace.as_str(), backend.name.as_str()), backend))
         .collect();
     let mut compiled: BTreeMap<String, BackendConfig> = BTreeMap::new();
     let mut inputs = vec![gateway.input("ModelGateway")];
-    for (name, path) in used_backends(&gateway.spec) {
-        let Some(object) = known.get(name.as_str()) else {
-            problems.add(Reason::BackendNotFound, path, not_found(&name, &gateway.namespace, &known));
+    for (key, path) in used_backends(gateway) {
+        let (namespace, name) = backend_of_key(&key, &gateway.namespace);
+        let object = known.get(&(namespace, name)).filter(|object| admits(object, gateway));
+        let Some(object) = object else {
+            problems.add(Reason::BackendNotFound, path, not_found(name, namespace, gateway, &known));
             continue;
         };
         match backend::compile(object, place) {
             Ok(config) => {
-                inputs.push(object.input("ModelBackend"));
-                compiled.insert(name, config);
+                if let Some(secret) = config.mounted().filter(|_| namespace != gateway.namespace) {
+                    let message = format!(
+                        "backend \"{key}\" has a credential (Secret {secret}) that only pods of its own namespace can mount; use it through a ModelGateway there"
+                    );
+                    problems.add(Reason::BackendInvalid, path, message);
+                    continue;
+                }
+                let input = object.input("ModelBackend");
+                inputs.push(Input { name: key.clone(), ..input });
+                compiled.insert(key, config);
             }
             Err(faults) => problems.list.extend(faults),
         }
     }
     let routes = gateway.spec.routes.iter().enumerate();
-    let routes: Vec<_> =
-        routes.map(|(index, route)| route::compile(index, route, &compiled, &mut problems)).collect();
+    let routes: Vec<_> = routes
+        .map(|(index, route)| route::compile(index, route, &gateway.namespace, &compiled, &mut problems))
+        .collect();
     if !problems.list.is_empty() {
         return Err(problems.into_list());
     }
@@ -165,7 +176,7 @@ pub fn compile(
 fn assemble(
     gateway: &Object<ModelGatewaySpec>,
     place: &Place,
-    mut inputs: Vec<crate::contract::Input>,
+    mut inputs: Vec<Input>,
     routes: Vec<RouteConfig>,
     backends: BTreeMap<String, BackendConfig>,
 ) -> GatewayConfig {
@@ -198,22 +209,42 @@ pub(crate) fn secret_file(reference: SecretKeyRef, default_key: &str) -> SecretF
     SecretFile { secret: reference.name, key: reference.key.unwrap_or_else(|| default_key.into()) }
 }
 
-/// Names of the backends that routes use, each with the path that names it first.
-fn used_backends(spec: &ModelGatewaySpec) -> Vec<(String, String)> {
+/// Whether the backend lets itself be used by the gateway.
+fn admits(backend: &Object<ModelBackendSpec>, gateway: &Object<ModelGatewaySpec>) -> bool {
+    let allowed = backend.spec.allowed_gateways.clone().unwrap_or_default();
+    allowed.admits(&backend.namespace, &gateway.namespace)
+}
+
+/// Keys of the backends that routes use, each with the path that names it first.
+fn used_backends(gateway: &Object<ModelGatewaySpec>) -> Vec<(String, String)> {
     let mut seen = BTreeSet::new();
     let mut used = Vec::new();
-    for (index, route) in spec.routes.iter().enumerate() {
+    for (index, route) in gateway.spec.routes.iter().enumerate() {
         for (position, backend) in route.backends.iter().enumerate() {
-            if seen.insert(backend.name.clone()) {
-                used.push((backend.name.clone(), format!("spec.routes[{index}].backends[{position}].name")));
+            let key = backend.key(&gateway.namespace);
+            if seen.insert(key.clone()) {
+                used.push((key, format!("spec.routes[{index}].backends[{position}].name")));
             }
         }
     }
     used
 }
 
-fn not_found(name: &str, namespace: &str, known: &BTreeMap<&str, &Object<ModelBackendSpec>>) -> String {
-    let names: Vec<&str> = known.keys().copied().take(8).collect();
+/// Of another namespace it is not told whether the backend is missing or may not be used: who may not use it learns nothing.
+fn not_found(
+    name: &str,
+    namespace: &str,
+    gateway: &Object<ModelGatewaySpec>,
+    known: &BTreeMap<(&str, &str), &Object<ModelBackendSpec>>,
+) -> String {
+    if namespace != gateway.namespace {
+        return format!(
+            "namespace \"{namespace}\" has no ModelBackend \"{name}\" that ModelGateways of \"{}\" may use; create it, or let its spec.allowedGateways admit them",
+            gateway.namespace
+        );
+    }
+    let own = known.keys().filter(|(of, _)| *of == namespace).map(|(_, name)| *name);
+    let names: Vec<&str> = own.take(8).collect();
     let have = if names.is_empty() {
         "there is none yet".into()
     } else {

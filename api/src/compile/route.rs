@@ -108,6 +108,7 @@ fn check_shares(path: &str, route: &Route, problems: &mut Problems) {
 pub(super) fn compile(
     index: usize,
     route: &Route,
+    own: &str,
     backends: &BTreeMap<String, BackendConfig>,
     problems: &mut Problems,
 ) -> RouteConfig {
@@ -115,7 +116,7 @@ pub(super) fn compile(
     let mut models = matches.models.clone();
     let derive = models.is_empty();
     for (position, backend) in route.backends.iter().enumerate() {
-        let Some(config) = backends.get(&backend.name) else { continue };
+        let Some(config) = backends.get(&backend.key(own)) else { continue };
         if derive && backend.role != Role::Shadow {
             models.extend(std::iter::once(&config.model).chain(&config.aliases).cloned());
         }
@@ -130,7 +131,7 @@ pub(super) fn compile(
             );
         }
     }
-    if hands_on(index, route, backends, problems) {
+    if hands_on(index, route, own, backends, problems) {
         // Its requests are chosen by their path alone.
         models.clear();
     }
@@ -141,7 +142,7 @@ pub(super) fn compile(
         models,
         matches: compile_match(matches),
         data_boundary: route.data_boundary,
-        backends: route.backends.iter().map(compile_backend).collect(),
+        backends: route.backends.iter().map(|backend| compile_backend(backend, own)).collect(),
         timeout: compile_timeout(route),
         retries: compile_retries(route),
         hedging: route.hedging.clone().map(|hedging| HedgingConfig {
@@ -155,11 +156,12 @@ pub(super) fn compile(
 fn hands_on(
     index: usize,
     route: &Route,
+    own: &str,
     backends: &BTreeMap<String, BackendConfig>,
     problems: &mut Problems,
 ) -> bool {
     let known: Vec<_> =
-        route.backends.iter().filter_map(|used| Some((used.role, backends.get(&used.name)?))).collect();
+        route.backends.iter().filter_map(|used| Some((used.role, backends.get(&used.key(own))?))).collect();
     let gateways = known.iter().filter(|(_, config)| config.is_gitlab_gateway()).count();
     if gateways == 0 {
         return false;
@@ -196,13 +198,9 @@ fn hands_on(
     true
 }
 
-fn compile_backend(backend: &RouteBackend) -> WeightedBackend {
+fn compile_backend(backend: &RouteBackend, own: &str) -> WeightedBackend {
     let whole = if backend.role == Role::Shadow { 100 } else { 1 };
-    WeightedBackend {
-        name: backend.name.clone(),
-        weight: backend.weight.unwrap_or(whole),
-        role: backend.role,
-    }
+    WeightedBackend { name: backend.key(own), weight: backend.weight.unwrap_or(whole), role: backend.role }
 }
 
 fn compile_match(matches: RouteMatch) -> MatchConfig {

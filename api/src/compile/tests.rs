@@ -1,6 +1,7 @@
 //! `compile` as a table: YAML in, configuration or problems out.
 
 mod external;
+mod sharing;
 
 use std::collections::BTreeMap;
 

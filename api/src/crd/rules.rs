@@ -215,6 +215,11 @@ pub const BACKEND_RULES: &[Rule] = &[
         rule: "[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].filter(x, x).size() == 1",
         message: "spec.server.env.valueFrom: give exactly one of secretKeyRef, configMapKeyRef and fieldRef",
     },
+    Rule {
+        path: "spec.allowedGateways",
+        rule: "(has(self.from) && self.from == 'Selector') == (has(self.namespaces) && size(self.namespaces) > 0)",
+        message: "spec.allowedGateways.namespaces: is required with from: Selector, and for it alone",
+    },
 ];
 
 /// Rules of ModelGateway.

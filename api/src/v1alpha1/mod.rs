@@ -15,6 +15,7 @@ mod model_gateway;
 mod pods;
 mod rollout;
 mod route;
+mod sharing;
 mod size;
 mod status;
 
@@ -51,8 +52,9 @@ pub use pods::{PullSecret, Schemaless};
 pub use rollout::{PendingChange, RolloutSpec, RolloutStatus, RolloutStrategy};
 pub use route::{
     DataBoundary, HeaderMatch, ProjectMatch, Role, Route, RouteBackend, RouteHedging, RouteMatch,
-    RouteRetries, RouteTimeout,
+    RouteRetries, RouteTimeout, backend_of_key,
 };
+pub use sharing::{AllowedGateways, GatewaysFrom, ServiceAccountSpec};
 #[cfg(feature = "crd")]
 pub use size::preset_names;
 pub use size::{Blocked, BlockedHave, BlockedNeed, ModelSize, PRESETS, Precision, Preset, preset_named};

@@ -3,9 +3,9 @@
 #[cfg(feature = "crd")]
 use super::ModelBackendStatus;
 use super::{
-    Accelerator, Admission, BackendNetwork, CacheSpec, Engine, EnvVar, ExternalServer, FimSpec, GoDuration,
-    ModelSize, MonitoringSpec, OciSource, Placement, PullSecret, Resources, RolloutSpec, Schemaless,
-    SecretKeyRef,
+    Accelerator, Admission, AllowedGateways, BackendNetwork, CacheSpec, Engine, EnvVar, ExternalServer,
+    FimSpec, GoDuration, ModelSize, MonitoringSpec, OciSource, Placement, PullSecret, Resources, RolloutSpec,
+    Schemaless, SecretKeyRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,8 @@ pub struct ModelBackendSpec {
     pub admission: Option<Admission>,
     /// Nodes for the pods of `server`.
     pub placement: Option<Placement>,
+    /// ModelGateways that may use the backend; absent means those of its own namespace.
+    pub allowed_gateways: Option<AllowedGateways>,
     /// Who may reach the pods of `server`.
     pub network: Option<BackendNetwork>,
     /// How Prometheus is told about the pods of `server`.

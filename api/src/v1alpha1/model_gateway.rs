@@ -5,6 +5,7 @@ use super::ModelGatewayStatus;
 use super::{
     ApiKeys, Cache, Completion, Expose, GatewayNetwork, GitlabAuth, GoDuration, Limit, Listeners,
     MonitoringSpec, Placement, PullSecret, RequiredClaim, Resources, Route, Schemaless, SecretKeyRef,
+    ServiceAccountSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,8 @@ pub struct ModelGatewaySpec {
     pub replicas: Option<i32>,
     /// CPU and memory of each pod.
     pub resources: Option<Resources>,
+    /// The ServiceAccount of the pods.
+    pub service_account: Option<ServiceAccountSpec>,
     /// Nodes for the pods.
     pub placement: Option<Placement>,
     /// Secrets with credentials for pulling the gateway's image.

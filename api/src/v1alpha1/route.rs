@@ -102,12 +102,18 @@ pub enum DataBoundary {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
-    /// Name of a ModelBackend in the same namespace.
+    /// Name of a ModelBackend.
     #[cfg_attr(
         feature = "crd",
         schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
     )]
     pub name: String,
+    /// Its namespace, where it is another than the gateway's; its `allowedGateways` must admit that.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
+    pub namespace: Option<String>,
     /// Share of the route's requests, relative to the others of its role; absent means 1, and 0 takes none. For a `Shadow`
     /// the requests of a hundred that are copied; absent means all.
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 1000)))]
@@ -115,6 +121,30 @@ pub struct RouteBackend {
     /// What it is there for.
     #[serde(default)]
     pub role: Role,
+}
+
+impl RouteBackend {
+    /// Its namespace, for a gateway of `own`.
+    #[must_use]
+    pub fn namespace<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(own)
+    }
+
+    /// What tells it from all others that a gateway of `own` uses: its name, with the namespace before it where that is
+    /// another.
+    #[must_use]
+    pub fn key(&self, own: &str) -> String {
+        match self.namespace(own) {
+            namespace if namespace == own => self.name.clone(),
+            namespace => format!("{namespace}/{}", self.name),
+        }
+    }
+}
+
+/// Namespace and name of the backend that a gateway of `own` knows by this key.
+#[must_use]
+pub fn backend_of_key<'a>(key: &'a str, own: &'a str) -> (&'a str, &'a str) {
+    key.split_once('/').unwrap_or((own, key))
 }
 
 /// What a backend of a route is there for.

@@ -224,7 +224,7 @@ fn backend(
             model_name: of_backend.model.clone(),
             context_length: of_backend.context_length,
             args: args.clone(),
-            socket: workshop.sockets.join(format!("{name}.sock")),
+            socket: workshop.sockets.join(format!("{}.sock", name.replace('/', "_"))),
         }),
         Target::Pods { .. } | Target::External { .. } | Target::Fake { .. } => None,
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use modelgate_api::v1alpha1::DialectReport;
+use modelgate_api::v1alpha1::{AllowedGateways, DialectReport};
 
 use crate::context::Ctx;
 use crate::k8s::child::{Owner, OwnerKind};
@@ -22,7 +22,7 @@ pub struct References {
 /// A gateway that uses the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutedGateway {
-    /// Its name.
+    /// Its name, with its namespace before it where that is another than the backend's.
     pub name: String,
     /// Its ready pods.
     pub pods: usize,
@@ -32,14 +32,18 @@ pub struct RoutedGateway {
 
 /// Collects them.
 #[must_use]
-pub fn dereference(ctx: &Ctx, owner: &Owner, generation: i64) -> References {
+pub fn dereference(ctx: &Ctx, owner: &Owner, generation: i64, allowed: &AllowedGateways) -> References {
     let gateways = ctx.stores.gateways.state();
-    let using = gateways_using(gateways.iter().map(AsRef::as_ref), &owner.namespace, &owner.name);
+    let mut using = gateways_using(gateways.iter().map(AsRef::as_ref), &owner.namespace, &owner.name);
+    using.retain(|(namespace, _)| allowed.admits(&owner.namespace, namespace));
+    let far = format!("{}/{}", owner.namespace, owner.name);
     let mut dialect: Option<DialectReport> = None;
-    for gateway in &using {
-        for pod in ctx.acknowledgements.of(&owner.namespace, gateway) {
+    for (namespace, gateway) in &using {
+        // As this gateway calls it.
+        let key = if *namespace == owner.namespace { &owner.name } else { &far };
+        for pod in ctx.acknowledgements.of(namespace, gateway) {
             let Ok(state) = pod.state else { continue };
-            let measured = state.backends.iter().find(|backend| backend.name == owner.name);
+            let measured = state.backends.iter().find(|backend| backend.name == *key);
             let measured = measured.and_then(|backend| backend.dialect.clone());
             // Times as RFC 3339 writes them sort as text.
             let newer = |found: &DialectReport| {
@@ -50,14 +54,15 @@ pub fn dereference(ctx: &Ctx, owner: &Owner, generation: i64) -> References {
             }
         }
     }
-    let routed = using.into_iter().map(|gateway| {
-        let asked = ctx.acknowledgements.of(&owner.namespace, &gateway);
+    let routed = using.into_iter().map(|(namespace, gateway)| {
+        let asked = ctx.acknowledgements.of(&namespace, &gateway);
+        let shown = if namespace == owner.namespace { gateway } else { format!("{namespace}/{gateway}") };
         let current = asked.iter().filter_map(|pod| pod.state.as_ref().ok()).filter(|state| {
             state.inputs.iter().any(|input| {
                 input.kind == "ModelBackend" && input.uid == owner.uid && input.generation >= generation
             })
         });
-        RoutedGateway { current: current.count(), pods: asked.len(), name: gateway }
+        RoutedGateway { current: current.count(), pods: asked.len(), name: shown }
     });
     References {
         pods: ctx.stores.pods_of(&owner.namespace, OwnerKind::Backend, &owner.name),

@@ -63,7 +63,8 @@ pub async fn reconcile(object: Arc<WatchedBackend>, ctx: Arc<Ctx>) -> Result<Act
             return Ok(Action::await_change());
         }
     };
-    let references = dereference::dereference(&ctx, &owner, generation); // [I/O: caches]
+    let allowed = backend.spec.allowed_gateways.clone().unwrap_or_default();
+    let references = dereference::dereference(&ctx, &owner, generation, &allowed); // [I/O: caches]
     let mut requeue = RESYNC;
     let mut failed = None;
     let report = match validate::validate(&owner, &backend.spec) {

@@ -366,7 +366,7 @@ fn phase(row: Row, reason: &str) -> &'static str {
 
 fn routed(gateways: &[RoutedGateway]) -> (Truth, &'static str, String) {
     if gateways.is_empty() {
-        let message = "no ModelGateway of this namespace names it; add it to spec.routes[].backends of one";
+        let message = "no ModelGateway that may use it names it; add it to spec.routes[].backends of one";
         return (Truth::False, reasons::NOT_REFERENCED, message.into());
     }
     let behind = gateways.iter().filter(|gateway| gateway.pods == 0 || gateway.current < gateway.pods);

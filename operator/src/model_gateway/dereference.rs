@@ -16,7 +16,7 @@ use crate::k8s::child::{ChildKind, Owner, OwnerKind};
 
 /// What there is around a ModelGateway.
 pub struct References {
-    /// ModelBackends of its namespace.
+    /// ModelBackends of its namespace, and those of others that may be shared.
     pub backends: Vec<Object<ModelBackendSpec>>,
     /// Its pods.
     pub pods: Vec<Arc<Pod>>,
@@ -30,19 +30,19 @@ pub fn dereference(ctx: &Ctx, owner: &Owner) -> References {
     let all = ctx.stores.backends.state();
     let readable = all.iter().filter_map(|backend| backend.0.as_ref().ok());
     let own = readable.filter(|backend| {
-        backend.metadata.namespace.as_deref() == Some(&*owner.namespace)
-            && backend.metadata.deletion_timestamp.is_none()
+        let is_own = backend.metadata.namespace.as_deref() == Some(&*owner.namespace);
+        (is_own || backend.spec.allowed_gateways.is_some()) && backend.metadata.deletion_timestamp.is_none()
     });
     let mut backends: Vec<_> = own
         .map(|backend| Object {
             name: backend.name_any(),
-            namespace: owner.namespace.clone(),
+            namespace: backend.namespace().unwrap_or_default(),
             uid: backend.uid().unwrap_or_default(),
             generation: backend.metadata.generation.unwrap_or(0),
             spec: backend.spec.clone(),
         })
         .collect();
-    backends.sort_by(|left, right| left.name.cmp(&right.name));
+    backends.sort_by(|left, right| (&left.namespace, &left.name).cmp(&(&right.namespace, &right.name)));
     References {
         backends,
         pods: ctx.stores.pods_of(&owner.namespace, OwnerKind::Gateway, &owner.name),

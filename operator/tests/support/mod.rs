@@ -26,6 +26,7 @@ pub fn render() -> Render {
         image_pull_policy: "IfNotPresent".into(),
         cluster_domain: "cluster.local".into(),
         monitor_labels: BTreeMap::from([("release".into(), "prometheus".into())]),
+        gateway_env: BTreeMap::new(),
         admitted: Admitted {
             operator_namespace: Some("modelgate-system".into()),
             prometheus_namespaces: vec!["monitoring".into()],

@@ -30,6 +30,7 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
             "--secrets", SECRETS_DIR,
             "--config-maps", CONFIG_MAPS_DIR,
         ],
+        "env": env(render),
         "ports": [
             port("http", config.http_port),
             port("metrics", config.metrics_port),
@@ -62,6 +63,13 @@ pub(super) fn deployment(gateway: &ValidatedGateway, name: &str, render: &Render
         name: name.to_owned(),
     }
     .deployment()
+}
+
+/// What the operator was told to give to every gateway; nothing when it was told nothing.
+fn env(render: &Render) -> Option<Vec<Value>> {
+    let given = &render.gateway_env;
+    let list = given.iter().map(|(name, value)| json!({"name": name, "value": value}));
+    (!given.is_empty()).then(|| list.collect())
 }
 
 /// Whole folders: a `subPath` would never see a change.

@@ -43,8 +43,9 @@ pub fn build(gateway: &ValidatedGateway, render: &Render) -> Resources<Prepared>
     let owner = &gateway.owner;
     let name = gateway_child(&owner.name);
     let ways = expose::ways(owner, name.clone(), gateway.spec.expose.as_ref(), &gateway.config);
+    let annotations = gateway.spec.service_account.clone().unwrap_or_default().annotations;
     Resources {
-        service_account: small::service_account(owner, name.clone()),
+        service_account: small::service_account(owner, name.clone(), &annotations),
         config_map: small::config_map(owner, name.clone(), &gateway.text),
         service: small::service(owner, name.clone(), &gateway.config),
         disruption_budget: small::disruption_budget(owner, name.clone()),

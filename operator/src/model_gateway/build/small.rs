@@ -1,14 +1,20 @@
 //! The small objects of a gateway: ServiceAccount, ConfigMap, Service, PodDisruptionBudget.
 
+use std::collections::BTreeMap;
+
 use modelgate_api::contract::GatewayConfig;
 use modelgate_api::names::{CONFIG_FILE, DEFAULT_CA_KEY};
 use serde_json::{Value, json};
 
 use crate::k8s::child::{Child, ChildKind, Owner, Prepared};
 
-pub(super) fn service_account(owner: &Owner, name: String) -> Child<Prepared> {
+pub(super) fn service_account(
+    owner: &Owner,
+    name: String,
+    annotations: &BTreeMap<String, String>,
+) -> Child<Prepared> {
     let fields = json!({"automountServiceAccountToken": false});
-    Child::new(ChildKind::ServiceAccount, name, owner, &owner.labels(), fields)
+    Child::new(ChildKind::ServiceAccount, name, owner, &owner.labels(), fields).annotated(annotations)
 }
 
 pub(super) fn config_map(owner: &Owner, name: String, text: &str) -> Child<Prepared> {
