@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use modelgate_api::v1alpha1::AllowedGateways;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::policy::{Pod, World, allowed};
@@ -61,6 +62,24 @@ fn a_models_pods_are_reached_by_gateways_the_operator_and_prometheus_alone() {
     assert_eq!(who(&world, &engine, 22), [""; 0], "no other port");
     let other = pod("team", &[(NAME, "modelgate-engine"), ("modelgate.dev/backend", "another")]);
     assert_eq!(who(&world, &other, 8000).len(), people().len(), "a policy speaks of its own model alone");
+}
+
+#[test]
+fn a_shared_models_pods_are_reached_by_the_gateways_of_the_namespaces_that_it_allows() {
+    let engine = pod("team", &[(NAME, "modelgate-engine"), ("modelgate.dev/backend", "large")]);
+    for (allowed, expected) in [
+        ("{from: Same}", &["gateway"][..]),
+        ("{from: Selector, namespaces: [other]}", &["gateway", "gateway of another namespace"]),
+        ("{from: Selector, namespaces: [monitoring]}", &["gateway"]),
+        ("{from: All}", &["gateway", "gateway of another namespace"]),
+    ] {
+        let parsed: AllowedGateways = serde_saphyr::from_str(allowed).unwrap();
+        let made = support::golden_with("vllm-2gpu", |spec| spec.allowed_gateways = Some(parsed.clone()));
+        let policies = made.into_iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
+        let found = who(&world(policies), &engine, 8000);
+        let gateways: Vec<_> = found.into_iter().filter(|name| name.contains("gateway")).collect();
+        assert_eq!(gateways, expected, "{allowed}");
+    }
 }
 
 #[test]

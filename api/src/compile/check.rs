@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::{Place, Problem, Problems, Reason, completion, pods};
 use crate::address::refused as refused_address;
 use crate::v1alpha1::{
-    Accelerator, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GatewaysFrom, GoDuration,
-    ModelBackendSpec, ModelGatewaySpec, ModelSource, Server, TensorParallel,
+    Accelerator, AllowedGateways, Devices, Engine, EnvVar, ExternalProtocol, ExternalServer, GatewaysFrom,
+    GoDuration, ModelBackendSpec, ModelGatewaySpec, ModelSource, Server, TensorParallel,
 };
 
 /// Mistakes of a ModelBackend.
@@ -62,11 +62,8 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
     if let Some(external) = &spec.external {
         check_external(external, problems);
     }
-    if let Some(allowed) = &spec.allowed_gateways
-        && (allowed.from == GatewaysFrom::Selector) == allowed.namespaces.is_empty()
-    {
-        let message = "is required with from: Selector, and for it alone";
-        problems.add(Reason::Invalid, "spec.allowedGateways.namespaces", message);
+    if let Some(allowed) = &spec.allowed_gateways {
+        check_allowed(allowed, problems);
     }
     if let Some(admission) = &spec.admission {
         completion::check_admission(admission, problems);
@@ -80,6 +77,29 @@ pub(super) fn backend(spec: &ModelBackendSpec, problems: &mut Problems) {
             problems.add(Reason::Invalid, "spec.fake.chunks", "must be at least 1");
         }
     }
+}
+
+fn check_allowed(allowed: &AllowedGateways, problems: &mut Problems) {
+    let field = "spec.allowedGateways.namespaces";
+    if (allowed.from == GatewaysFrom::Selector) == allowed.namespaces.is_empty() {
+        problems.add(Reason::Invalid, field, "is required with from: Selector, and for it alone");
+    }
+    for (index, _) in allowed.namespaces.iter().enumerate().filter(|(_, name)| !is_namespace(name)) {
+        problems.add(Reason::Invalid, format!("{field}[{index}]"), NAMESPACE);
+    }
+}
+
+/// What a namespace's name must be.
+pub(super) const NAMESPACE: &str =
+    "must be a namespace's name: at most 63 lowercase letters, digits and -, at its ends a letter or digit";
+
+/// Whether a namespace may be called so.
+pub(super) fn is_namespace(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| inner(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 fn check_external(external: &ExternalServer, problems: &mut Problems) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::check_duration;
+use super::check::{NAMESPACE, is_namespace};
 use super::{Problems, Reason, secret_file};
 use crate::contract::{
     BackendConfig, ConfigMapFile, HeaderConfig, HedgingConfig, MatchConfig, ProjectsConfig, RetriesConfig,
@@ -40,6 +41,9 @@ fn check_backends(path: &str, backends: &[RouteBackend], problems: &mut Problems
         if !names.insert(&backend.name) {
             let message = format!("\"{}\" is given twice", backend.name);
             problems.add(Reason::Invalid, format!("{path}.name"), message);
+        }
+        if backend.namespace.as_deref().is_some_and(|namespace| !is_namespace(namespace)) {
+            problems.add(Reason::Invalid, format!("{path}.namespace"), NAMESPACE);
         }
         if backend.role == Role::Shadow && backend.weight.is_some_and(|weight| weight > 100) {
             let message = "a Shadow's weight is the share of requests that are copied, 0 to 100";

@@ -1,5 +1,6 @@
 //! NetworkPolicies: who may reach pods of ours. Pure. Ports are numbers, not names: not every network plugin knows names.
 
+use modelgate_api::v1alpha1::{AllowedGateways, GatewaysFrom};
 use serde_json::{Value, json};
 
 use super::child::{Child, ChildKind, Owner, OwnerKind, Prepared};
@@ -38,10 +39,16 @@ pub fn policy(owner: &Owner, name: String, rules: Vec<Admit>) -> Child<Prepared>
     Child::new(ChildKind::NetworkPolicy, name, owner, &owner.labels(), json!({"spec": spec}))
 }
 
-/// Gateways of the same namespace.
+/// Gateways that may use a backend: those of its own namespace, and of others as it allows.
 #[must_use]
-pub fn gateways() -> Value {
-    json!({"podSelector": {"matchLabels": {APPLICATION: OwnerKind::Gateway.application()}}})
+pub fn gateways(allowed: &AllowedGateways) -> Vec<Value> {
+    let labels = json!({APPLICATION: OwnerKind::Gateway.application()});
+    let own = json!({"podSelector": {"matchLabels": labels}});
+    match (allowed.from, allowed.namespaces.as_slice()) {
+        (GatewaysFrom::All, _) => vec![pods_in(&[], &labels)],
+        (GatewaysFrom::Same, _) | (GatewaysFrom::Selector, []) => vec![own],
+        (GatewaysFrom::Selector, namespaces) => vec![own, pods_in(namespaces, &labels)],
+    }
 }
 
 /// The operator.

@@ -4,9 +4,9 @@ use modelgate_api::compile::{Problem, Reason, check_backend};
 use modelgate_api::names::{DEFAULT_ENGINE_PORT, MAX_RESOURCE_NAME, backend_cache};
 use modelgate_api::sizing;
 use modelgate_api::v1alpha1::{
-    Accelerator, AccessMode, BackendPolicy, CacheMode, CacheSpec, Devices, Engine, ExternalServer,
-    GoDuration, HfSource, HttpSource, ModelBackendSpec, ModelSpec, MonitoringSpec, OciSource, Placement,
-    PullSecret, PvcSource, RolloutSpec, RolloutStrategy, Schemaless, Server,
+    Accelerator, AccessMode, AllowedGateways, BackendPolicy, CacheMode, CacheSpec, Devices, Engine,
+    ExternalServer, GoDuration, HfSource, HttpSource, ModelBackendSpec, ModelSpec, MonitoringSpec, OciSource,
+    Placement, PullSecret, PvcSource, RolloutSpec, RolloutStrategy, Schemaless, Server,
 };
 
 use crate::args::Render;
@@ -51,6 +51,8 @@ pub struct ValidatedServer {
     pub placement: Option<Placement>,
     /// Who may reach the pods.
     pub network: BackendPolicy,
+    /// Gateways that may use it.
+    pub allowed_gateways: AllowedGateways,
     /// Monitoring.
     pub monitoring: Option<MonitoringSpec>,
     /// Where what they fetch is kept; `None`: in each pod.
@@ -202,6 +204,7 @@ fn place_of(name: &str, spec: &ModelBackendSpec, server: &Server) -> Option<Vali
         accelerator,
         replicas: spec.replicas.unwrap_or(1),
         placement: spec.placement.clone(),
+        allowed_gateways: spec.allowed_gateways.clone().unwrap_or_default(),
         network: spec.network.as_ref().map(|network| network.policy).unwrap_or_default(),
         monitoring: spec.monitoring.clone(),
         cache: spec.cache.as_ref().and_then(|cache| SharedCache::of(name, cache)),

@@ -3,6 +3,7 @@
 
 use modelgate_api::conditions::{CERTIFICATE_READY, ROUTE_ATTACHED, reasons};
 use modelgate_api::names::{gateway_child, gateway_tls, service_fqdn};
+use modelgate_api::state::GatewayState;
 use modelgate_api::v1alpha1::{Expose, ExposeType, ParentRef};
 use serde_json::Value;
 
@@ -91,16 +92,40 @@ pub fn conditions<'a>(
     gateway: &ValidatedGateway,
     applied: &Resources<Applied>,
     certificate: Option<&Certificate>,
+    current: &[&GatewayState],
 ) -> Conditions<'a> {
-    let Some(expose) = &gateway.spec.expose else { return conditions };
     let mut conditions = conditions;
-    if let Some((truth, reason, message)) = attached(expose, applied) {
+    let expose = gateway.spec.expose.as_ref();
+    if let Some((truth, reason, message)) = expose.and_then(|expose| attached(expose, applied)) {
         conditions = conditions.with(ROUTE_ATTACHED, truth, reason, &message);
     }
-    if let Some((truth, reason, message)) = certificate_ready(gateway, expose, certificate) {
+    let outer = expose.and_then(|expose| certificate_ready(gateway, expose, certificate));
+    // The one that is not there is told first.
+    let said = [own_certificates(gateway, current), outer].into_iter().flatten();
+    if let Some((truth, reason, message)) = said.max_by_key(|said| said.0 != Truth::True) {
         conditions = conditions.with(CERTIFICATE_READY, truth, reason, &message);
     }
     conditions
+}
+
+/// Certificates of the gateway's own listeners, as its pods see them.
+fn own_certificates(gateway: &ValidatedGateway, current: &[&GatewayState]) -> Option<Said> {
+    let listeners = &gateway.config.listeners;
+    if listeners.tls.is_none() && listeners.metrics_tls.is_none() {
+        return None;
+    }
+    if current.is_empty() {
+        let message = "no pod has answered for this configuration yet";
+        return Some((Truth::Unknown, reasons::WAITING_FOR_PODS, message.into()));
+    }
+    let lacking = current.iter().flat_map(|state| &state.certificates).find(|found| !found.serving);
+    Some(match lacking {
+        Some(found) => {
+            let message = format!("listener {}, Secret {}: {}", found.listener, found.secret, found.message);
+            (Truth::False, reasons::CREDENTIAL_MISSING, message)
+        }
+        None => (Truth::True, reasons::SERVED, "every listener with TLS has its certificate".into()),
+    })
 }
 
 fn attached(expose: &Expose, applied: &Resources<Applied>) -> Option<Said> {

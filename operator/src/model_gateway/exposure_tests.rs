@@ -1,6 +1,7 @@
 //! Ways in from outside: what live objects say becomes addresses and conditions.
 
 use modelgate_api::manifest;
+use modelgate_api::state::CertificateState;
 use modelgate_api::v1alpha1::{Condition, ModelGatewaySpec};
 use serde_json::json;
 
@@ -47,7 +48,7 @@ fn applied(gateway: &ValidatedGateway, live: &Value, optional: bool) -> Resource
 
 fn said(gateway: &ValidatedGateway, applied: &Resources<Applied>, certificate: &Certificate) -> Vec<String> {
     let list: Vec<Condition> =
-        conditions(Conditions::new(&[], 1), gateway, applied, Some(certificate)).finish();
+        conditions(Conditions::new(&[], 1), gateway, applied, Some(certificate), &[]).finish();
     list.iter().map(|found| format!("{} {} {}", found.kind, found.status, found.reason)).collect()
 }
 
@@ -168,4 +169,29 @@ fn what_is_made_does_not_depend_on_which_optional_apis_are_served() {
     assert_eq!(with.deployment, without.deployment);
     assert_eq!(with.service, without.service);
     assert_eq!(with.network_policy, without.network_policy);
+}
+
+#[test]
+fn a_listeners_certificate_is_what_every_pod_says() {
+    let gateway = gateway("{type: None}", "listeners: {tls: {secretRef: {name: own}}}, ");
+    let state = |serving: bool| GatewayState {
+        certificates: vec![CertificateState {
+            listener: "http".into(),
+            secret: "own".into(),
+            serving,
+            message: if serving { String::new() } else { "tls.crt is missing".into() },
+        }],
+        ..GatewayState::default()
+    };
+    let (well, sick) = (state(true), state(false));
+    let applied = applied(&gateway, &json!({}), true);
+    for (current, expected) in [
+        (vec![], "Unknown WaitingForPods"),
+        (vec![&well, &sick], "False CredentialMissing"),
+        (vec![&well, &well], "True Served"),
+    ] {
+        let made = conditions(Conditions::new(&[], 1), &gateway, &applied, None, &current).finish();
+        let found: Vec<_> = made.iter().map(|found| format!("{} {}", found.status, found.reason)).collect();
+        assert_eq!(found, [expected]);
+    }
 }

@@ -138,7 +138,7 @@ fn applied_status(
         .with(PROGRAMMED, programmed.0, programmed.1, &programmed.2)
         .with(AUTH_RESOLVED, auth.0, auth.1, &auth.2);
     let certificate = input.live.map(|live| &live.certificate);
-    let conditions = exposure::conditions(conditions, valid, applied, certificate);
+    let conditions = exposure::conditions(conditions, valid, applied, certificate, &current);
     let monitored = is_monitored(valid.spec.monitoring.as_ref()).then_some(applied.monitor.is_some());
     let conditions = monitor_api(conditions, monitored);
     let instances = GatewayInstances {

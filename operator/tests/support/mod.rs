@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use modelgate_api::manifest::{self, Manifests};
+use modelgate_api::v1alpha1::ModelBackendSpec;
 use modelgate_operator::args::{Admitted, Render};
 use modelgate_operator::k8s::child::{Child, Owner, OwnerKind, Prepared};
 use modelgate_operator::{model_backend, model_gateway};
@@ -53,7 +54,10 @@ pub fn owner(kind: OwnerKind, name: &str) -> Owner {
 
 /// Everything made for the objects of a case: the gateway's children, or else the backends'.
 pub fn build(case: &Path) -> Vec<Child<Prepared>> {
-    let manifests = read(case);
+    build_all(&read(case))
+}
+
+fn build_all(manifests: &Manifests) -> Vec<Child<Prepared>> {
     if let [gateway] = manifests.gateways.as_slice() {
         let owner = owner(OwnerKind::Gateway, &gateway.name);
         let valid =
@@ -90,4 +94,12 @@ pub fn build(case: &Path) -> Vec<Child<Prepared>> {
 pub fn golden(case: &str) -> Vec<Value> {
     let case = cases().into_iter().find(|found| found.ends_with(case)).expect("a case");
     build(&case).into_iter().map(|child| child.body).collect()
+}
+
+/// The objects of a case whose backends are changed first.
+pub fn golden_with(case: &str, change: impl Fn(&mut ModelBackendSpec)) -> Vec<Value> {
+    let case = cases().into_iter().find(|found| found.ends_with(case)).expect("a case");
+    let mut manifests = read(&case);
+    manifests.backends.iter_mut().for_each(|backend| change(&mut backend.spec));
+    build_all(&manifests).into_iter().map(|child| child.body).collect()
 }

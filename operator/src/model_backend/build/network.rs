@@ -19,7 +19,7 @@ pub(super) fn policy(
     if server.network == BackendPolicy::None {
         return None;
     }
-    let mut requests = vec![network::gateways()];
+    let mut requests = network::gateways(&server.allowed_gateways);
     requests.extend(network::operator(&render.admitted));
     let metrics = metrics.map_or(server.port, |port| port.port);
     let rules = vec![
