@@ -4,12 +4,14 @@
 use serde_json::{Value, json};
 
 /// Volume types that the standard allows.
-const VOLUMES: [&str; 8] = [
+const VOLUMES: [&str; 9] = [
     "configMap",
     "csi",
     "downwardAPI",
     "emptyDir",
     "ephemeral",
+    // Since v1.33; clusters before do not mount images by default either.
+    "image",
     "persistentVolumeClaim",
     "projected",
     "secret",
