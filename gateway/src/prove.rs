@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::app::Gateway;
-use crate::config::snapshot::{Proof, Route, Snapshot, is_provable};
+use crate::config::snapshot::{Proof, Route, Snapshot};
 use crate::error::GatewayError;
 use crate::pipeline::{dispatch, postprocess, prompt};
 
@@ -27,7 +27,7 @@ async fn until_passed(gateway: Weak<Gateway>, snapshot: Weak<Snapshot>, route: A
         if snapshot.strong_count() == 0 {
             return;
         }
-        if !route.answering().any(|(backend, _)| is_provable(backend) && backend.is_healthy()) {
+        if !route.answering().any(|(backend, _)| backend.is_provable() && backend.is_healthy()) {
             tokio::time::sleep(HEALTH_PAUSE).await;
             continue;
         }
@@ -51,7 +51,7 @@ async fn until_passed(gateway: Weak<Gateway>, snapshot: Weak<Snapshot>, route: A
 /// One token from any backend that may be asked.
 async fn prove(route: &Arc<Route>) -> Result<(), GatewayError> {
     let mut last = GatewayError::NoBackend("none may be asked");
-    for (backend, _) in route.answering().filter(|(backend, _)| is_provable(backend) && backend.is_healthy())
+    for (backend, _) in route.answering().filter(|(backend, _)| backend.is_provable() && backend.is_healthy())
     {
         let rendered = prompt::proof();
         let result = match dispatch::to_backend(route, backend, &rendered).await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use modelgate_api::contract::Target;
-use modelgate_api::v1alpha1::Boundary;
+use modelgate_api::v1alpha1::{Boundary, Probe};
 
 use super::endpoint::{Endpoint, Load, Pick};
 use super::{Backend, Link};
@@ -32,6 +32,15 @@ impl Backend {
     #[must_use]
     pub fn is_paid(&self) -> bool {
         matches!(self.config.target, Target::External { .. }) && self.boundary() == Boundary::Outside
+    }
+
+    /// Whether the gateway may ask it for a completion by itself: outside servers bill for it, so only when told.
+    #[must_use]
+    pub fn is_provable(&self) -> bool {
+        match &self.config.target {
+            Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => true,
+            Target::External { probe, .. } => *probe == Probe::Completion && !self.config.is_gitlab_gateway(),
+        }
     }
 
     /// Whether streams are asked to tell their usage: until the server says that it knows no such wish.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use modelgate_api::contract::{GatewayConfig, ProjectsConfig, RouteConfig, Target, TimeoutConfig};
 use modelgate_api::state::{IssuerState, RouteState};
-use modelgate_api::v1alpha1::{DataBoundary, Probe, Protocol, Role};
+use modelgate_api::v1alpha1::{DataBoundary, Protocol, Role};
 use tokio::sync::Semaphore;
 
 use super::Loaded;
@@ -306,7 +306,7 @@ impl Route {
             used.filter_map(|used| Some((Arc::clone(backends.get(&used.name)?), used.weight))).collect()
         };
         let (primaries, fallbacks) = (of(Role::Primary), of(Role::Fallback));
-        let proof = if primaries.iter().chain(&fallbacks).any(|(backend, _)| is_provable(backend)) {
+        let proof = if primaries.iter().chain(&fallbacks).any(|(backend, _)| backend.is_provable()) {
             Proof::Pending
         } else {
             Proof::NotAsked
@@ -394,14 +394,5 @@ impl Route {
             Proof::Failed(why) => format!("the gateway's own completion failed: {why}"),
             Proof::Passed | Proof::NotAsked => String::new(),
         }
-    }
-}
-
-/// Whether the gateway may ask the backend for a completion by itself: outside servers bill for it, so only when told.
-#[must_use]
-pub fn is_provable(backend: &Backend) -> bool {
-    match &backend.config.target {
-        Target::Pods { .. } | Target::Child { .. } | Target::Fake { .. } => true,
-        Target::External { probe, .. } => *probe == Probe::Completion && !backend.config.is_gitlab_gateway(),
     }
 }
