@@ -102,7 +102,7 @@ fn users_are_warned_of_what_is_open_or_unpinned_and_not_kept_from_it() {
         assert!(said.contains(field), "{field}: {said}");
     }
     let pinned = spec
-        .replace("revision: main", &format!("revision: {}", "0".repeat(40)))
+        .replace("revision: main", &format!("revision: {}", "a".repeat(40)))
         .replace("openai:v1", &format!("openai@sha256:{}", "0".repeat(64)))
         .replace("expose: {type: Ingress}, ", "");
     let (obeyed, said) = kubectl(cluster, &["apply", "--dry-run=server"], &pinned);
