@@ -49,7 +49,7 @@ fn the_gateway_api_comes_and_goes_and_costs_one_condition() {
     let cluster = installed();
     fake_gateway(cluster, NAMESPACE, "");
     let before = generation(cluster);
-    let expose = r#"{"spec": {"expose": {"type": "HTTPRoute", "host": "code.example.com", "parentRefs": [{"name": "public"}]}}}"#;
+    let expose = r#"{"spec": {"expose": {"type": "HTTPRoute", "host": "code.example.com", "tls": null, "parentRefs": [{"name": "public"}]}}}"#;
     set(cluster, expose);
     becomes(cluster, "RouteAttached", ("False", "ApiNotServed"));
     becomes(cluster, "Ready", ("True", "Programmed"));
