@@ -176,8 +176,14 @@ pub fn start_program(
         return;
     }
     let log = std::fs::File::create(cluster.layout().log(&format!("e2e-{port}"))).expect("a log file");
-    let mut command = cluster.exec(&program.display().to_string());
-    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    // nsenter stays before the program as its parent; without this the program outlives it.
+    let mut command = cluster.exec("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
     command.stdout(log.try_clone().expect("a second handle")).stderr(log);
     helpers.push((port, command.spawn().expect("the program starts")));
 }
