@@ -128,8 +128,11 @@ impl Writer {
                     if matches!(item, Item::Line(_)) {
                         std::thread::sleep(GATHER);
                     }
+                    // Whoever waited for a flush may move the file at once: what follows is looked at anew.
+                    let mut is_flushed = matches!(item, Item::Flush(_));
                     self.take(item, &mut text);
-                    while let Ok(item) = lines.try_recv() {
+                    while !is_flushed && let Ok(item) = lines.try_recv() {
+                        is_flushed = matches!(item, Item::Flush(_));
                         self.take(item, &mut text);
                     }
                     // A full disk or a closed pipe: there is no other place to tell it.
